@@ -1,0 +1,89 @@
+# eventstore: an ordinary PGXS extension.
+#
+#   make, make install, make installcheck    as for any PostgreSQL extension
+#   make demo, make test                     everything, from a fresh machine
+#   make help                                the other targets
+#
+# PG_CONFIG chooses the server: make PG_CONFIG=/usr/lib/postgresql/17/bin/pg_config
+
+EXTENSION   = eventstore
+MODULE_big  = $(EXTENSION)
+OBJS        = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c)))
+DATA        = $(wildcard sql/$(EXTENSION)--*.sql)
+PGFILEDESC  = "eventstore - conditional appends for event sourcing"
+
+# ":=", so that PGXS sees an empty list as "no such tests" and skips that kind.
+REGRESS        := $(patsubst test/sql/%.sql,%,$(sort $(wildcard test/sql/*.sql)))
+REGRESS_OPTS   = --encoding=UTF8 --inputdir=test --outputdir=. --load-extension=$(EXTENSION)
+# The pause specs need the testing build, see src/testing.h; "make test" runs them.
+ISOLATION      := $(filter-out pause-%,$(patsubst test/specs/%.spec,%,$(sort $(wildcard test/specs/*.spec))))
+# --outputdir=. lets the specs share the top-level expected/.
+ISOLATION_OPTS = --encoding=UTF8 --inputdir=test --outputdir=. --load-extension=$(EXTENSION)
+TAP_TESTS      := $(if $(wildcard test/t/*.pl),1)
+PROVE_TESTS    ?= test/t/*.pl
+
+EXTRA_CLEAN = results regression.diffs regression.out tmp_check output_iso
+
+PG_CONFIG ?= pg_config
+PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
+
+# The scripts behind demo, test and lint install what is missing, so those
+# targets must work where there is no PGXS yet.
+ifneq ($(wildcard $(PGXS)),)
+include $(PGXS)
+
+# PGXS does not know which objects depend on our headers.
+$(OBJS) $(OBJS:.o=.bc): $(wildcard src/*.h)
+else
+all install uninstall installcheck:
+	@echo '$(PG_CONFIG) knows no PGXS: install postgresql-server-dev-NN, or give PG_CONFIG=...' >&2; exit 1
+clean:
+	rm -rf $(OBJS) $(OBJS:.o=.bc) $(MODULE_big).so $(EXTRA_CLEAN)
+endif
+
+.DEFAULT_GOAL := all
+
+DISTVERSION = $(shell sed -n "s/^default_version *= *'\(.*\)'.*/\1/p" $(EXTENSION).control)
+
+# PG_CONFIG reaches the scripts only if it was given, on the command line or in
+# the environment: without it they choose a server, and install one if need be.
+
+demo:
+	@examples/demo/run
+
+test:
+	@test/tools/run
+
+bench:
+	@bench/run
+
+lint:
+	@test/tools/lint
+
+indent:
+	@test/tools/indent
+
+# Take the results of the last "make installcheck" or "make test" as expected
+# output. Read the diff before you commit it.
+accept:
+	@test -d results || { echo 'no results/: run "make installcheck" or "make test" first' >&2; exit 1; }
+	cp results/*.out expected/
+
+dist:
+	git archive --format=zip --prefix=$(EXTENSION)-$(DISTVERSION)/ -o $(EXTENSION)-$(DISTVERSION).zip HEAD
+
+help:
+	@echo 'make                 build the extension'
+	@echo 'make install         install it into the server of PG_CONFIG'
+	@echo 'make installcheck    regress, isolation and TAP tests on a running server'
+	@echo 'make demo            see it work: installs what is missing, uses a throw-away server'
+	@echo 'make test            every test, the same way; ends with "N passed, N failed"'
+	@echo 'make bench           measure appends beside hand-written SQL; takes minutes'
+	@echo 'make lint            compiler warnings, static analysers, layout, scripts'
+	@echo 'make indent          lay out the C files as PostgreSQL does'
+	@echo 'make accept          copy results/ to expected/'
+	@echo 'make dist            zip of the last commit, for PGXN'
+	@echo 'make clean           remove what was built'
+	@echo 'PG_CONFIG=/path/to/pg_config chooses the server, for every target.'
+
+.PHONY: demo test bench lint indent accept dist help

@@ -1,0 +1,462 @@
+/*-------------------------------------------------------------------------
+ *
+ * append.c
+ *	  The append protocol, and the functions that use it.
+ *
+ * One append to an existing aggregate under READ COMMITTED takes a shortcut: one
+ * UPDATE locks the row, checks the version and moves it, then the events go in.
+ * If the UPDATE finds no such row it has locked nothing, and the general way
+ * below decides afresh what to say.
+ *
+ * The general way, for any number of entries:
+ *
+ * 1. Look at the aggregates, without a lock, with the latest snapshot.
+ * 2. Decide.  What is visibly refused is refused now: no lock is taken and no
+ *	  transaction id assigned.  (In the atomic forms that ends the call.)  Not so
+ *	  an entry with a request id: it may be the repeat of one still in flight.
+ * 3. Lock, in the order told in lock.c, and take over what is there now.
+ * 4. Look for request ids; decide again, now for good.
+ * 5. Write: versions, tags, events, the latter in the order of the entries.
+ *
+ * Nothing is written before everything is decided, so a refused call leaves
+ * nothing behind but its locks.  An ERROR at any line takes the whole call with
+ * it; no state outlives it but caches.
+ *
+ * Isolation levels: under READ COMMITTED each statement has its own snapshot, and
+ * a row lock gives the newest version of the row.  Above, looks and locks use the
+ * latest snapshot instead of the transaction's.  If an aggregate has moved since
+ * the transaction's snapshot, a wrong expectation is a version conflict as ever,
+ * but a right one is 40001: the transaction could not see what it would write.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/xact.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+
+#include "eventstore.h"
+
+PG_FUNCTION_INFO_V1(es_append);
+PG_FUNCTION_INFO_V1(es_try_append);
+PG_FUNCTION_INFO_V1(es_append_many);
+PG_FUNCTION_INFO_V1(es_try_append_many);
+PG_FUNCTION_INFO_V1(es_append_each);
+
+/* May an unconditional append go to an existing aggregate? (22023) */
+static void
+check_unconditional(const EsWrite *write)
+{
+	if (es_require_expected_version)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("append to existing aggregate \"%s\" has no expected version",
+						text_to_cstring(write->key)),
+				 errhint("Pass the version that was read, or set eventstore.require_expected_version to off for this transaction.")));
+}
+
+/* The earlier entry of the call that this one repeats, if that one is accepted. */
+static EsWrite *
+accepted_predecessor(const EsWrite *write)
+{
+	EsWrite    *other = write->predecessor;
+
+	while (other != NULL && es_is_refusal(other->status))
+		other = other->predecessor;
+	return other;
+}
+
+/* The outcome of an entry by its request id; ES_NOT_WRITTEN if it says nothing. */
+static EsStatus
+decide_by_request(EsWrite *write)
+{
+	write->original = NULL;
+	if (write->remembered)
+	{
+		if (write->nevents == 0)
+			return ES_CHECKED;
+		return write->reused ? ES_REQUEST_ID_REUSED : ES_REPEATED;
+	}
+	write->original = accepted_predecessor(write);
+	if (write->original == NULL)
+		return ES_NOT_WRITTEN;
+	return es_same_events(write, write->original) ? ES_REPEATED : ES_REQUEST_ID_REUSED;
+}
+
+/* The outcome of an entry by the state of its aggregate. */
+static EsStatus
+decide_by_version(const EsCall *call, const EsWrite *write)
+{
+	const EsAggregate *aggregate = write->aggregate;
+
+	if (write->nevents > 0 && aggregate->closed)
+		return ES_AGGREGATE_CLOSED;
+	if (write->has_expected && write->expected_version != aggregate->version)
+		return ES_VERSION_CONFLICT;
+	if (!write->has_expected && aggregate->version == 0 && !write->allow_create)
+		return ES_AGGREGATE_NOT_FOUND;
+	if (write->nevents == 0)
+		return ES_CHECKED;
+	if (call->locked && !write->has_expected && aggregate->version > 0)
+		check_unconditional(write);
+	return ES_APPENDED;
+}
+
+static void
+decide_write(const EsCall *call, EsWrite *write)
+{
+	EsAggregate *aggregate = write->aggregate;
+	EsStatus	status = decide_by_request(write);
+
+	if (status == ES_NOT_WRITTEN)
+		status = decide_by_version(call, write);
+	write->status = status;
+	if (status == ES_APPENDED)
+		aggregate->version = es_next_version(aggregate->version, write->nevents);
+	if (status == ES_APPENDED || es_is_refusal(status) || (status == ES_CHECKED && !write->remembered))
+	{
+		write->version = aggregate->version;
+		write->has_version = true;
+	}
+	if (es_is_refusal(status))
+		write->first_position = 0;
+}
+
+/* Decide every entry, in order, on what is known of its aggregate. */
+static void
+decide(EsCall *call)
+{
+	for (int i = 0; i < call->naggregates; i++)
+		call->aggregates[i].version = call->aggregates[i].stored_version;
+	for (int i = 0; i < call->nwrites; i++)
+	{
+		if (!call->writes[i].aggregate->settled)
+			decide_write(call, &call->writes[i]);
+	}
+}
+
+/* Will an entry, as decided, rely on its aggregate staying as it is? */
+static bool
+needs_lock(const EsWrite *write)
+{
+	return write->status == ES_APPENDED || (write->status == ES_CHECKED && !write->remembered);
+}
+
+/*
+ * Choose the aggregates to lock: those with an entry that may be accepted, or may be
+ * the repeat of one that is still in flight.
+ */
+static EsAggregate **
+choose_aggregates(EsCall *call, int *count)
+{
+	EsAggregate **chosen = MemoryContextAllocHuge(CurrentMemoryContext,
+												  sizeof(EsAggregate *) * call->naggregates);
+
+	for (int i = 0; i < call->naggregates; i++)
+		call->aggregates[i].settled = true;
+	for (int i = 0; i < call->nwrites; i++)
+	{
+		if (call->atomic || needs_lock(&call->writes[i]) || call->writes[i].request_id != NULL)
+			call->writes[i].aggregate->settled = false;
+	}
+	*count = 0;
+	for (int i = 0; i < call->naggregates; i++)
+	{
+		if (!call->aggregates[i].settled)
+			chosen[(*count)++] = &call->aggregates[i];
+	}
+	return chosen;
+}
+
+/* 40001 if an accepted entry relies on what the transaction cannot see. */
+static void
+check_moved(const EsCall *call)
+{
+	for (int i = 0; i < call->nwrites; i++)
+	{
+		if (needs_lock(&call->writes[i]) && call->writes[i].aggregate->moved)
+			es_report_moved(call->writes[i].aggregate);
+	}
+}
+
+static void
+write_accepted(EsCall *call, EsAggregate **chosen, int nchosen)
+{
+	EsWrite   **accepted = MemoryContextAllocHuge(CurrentMemoryContext,
+												  sizeof(EsWrite *) * call->nwrites);
+	int			count = 0;
+
+	for (int i = 0; i < call->nwrites; i++)
+	{
+		if (call->writes[i].status == ES_APPENDED)
+			accepted[count++] = &call->writes[i];
+	}
+	if (count == 0)
+		return;
+	es_write_aggregates(call->store, chosen, nchosen);
+	es_write_events(call->store, accepted, count);
+}
+
+/* Fill in the results that depend on other entries. */
+static void
+complete_results(EsCall *call)
+{
+	bool		refused = call->atomic && es_first_refusal(call) >= 0;
+
+	for (int i = 0; i < call->nwrites; i++)
+	{
+		EsWrite    *write = &call->writes[i];
+
+		if (refused && !es_is_refusal(write->status))
+		{
+			write->status = ES_NOT_WRITTEN;
+			write->version = write->aggregate->stored_version;
+			write->has_version = true;
+			write->first_position = 0;
+		}
+		else if (write->status == ES_REPEATED && write->original != NULL)
+		{
+			write->version = write->original->version;
+			write->has_version = true;
+			write->first_position = write->original->first_position;
+			write->last_position = write->original->last_position;
+			write->recorded_at = write->original->recorded_at;
+		}
+		else if (write->status == ES_CHECKED && !write->has_version && write->has_expected)
+		{
+			write->version = write->expected_version;
+			write->has_version = true;
+		}
+	}
+}
+
+/* Steps 1 and 2: decide on what can be seen without a lock. */
+static void
+decide_at_first_sight(EsCall *call)
+{
+	EsAggregate **all = MemoryContextAllocHuge(CurrentMemoryContext,
+											   sizeof(EsAggregate *) * call->naggregates);
+
+	for (int i = 0; i < call->naggregates; i++)
+		all[i] = &call->aggregates[i];
+	es_look(call->store, all, call->naggregates);
+	es_mark_moved(call->store, all, call->naggregates);
+	pfree(all);
+	decide(call);
+}
+
+/*
+ * Carry out a call.  The outcome is in its writes; raising it as an error, or
+ * returning it as rows, is for the caller.  SPI must be connected.
+ */
+static void
+apply(EsCall *call)
+{
+	bool		has_request_ids = es_has_request_ids(call);
+
+	es_collect_aggregates(call);
+	if (has_request_ids && call->request_id == NULL)
+		es_link_predecessors(call);
+
+	decide_at_first_sight(call);
+	if (!call->atomic || has_request_ids || es_first_refusal(call) < 0)
+	{
+		int			count;
+		EsAggregate **chosen = choose_aggregates(call, &count);
+
+		es_lock_aggregates(call->store, chosen, count, false);
+		call->locked = true;
+		if (has_request_ids)
+			es_find_repeats(call);
+		decide(call);
+		if (!call->atomic || es_first_refusal(call) < 0)
+		{
+			check_moved(call);
+			write_accepted(call, chosen, count);
+		}
+	}
+	complete_results(call);
+}
+
+/* The shortcut; false if the general way must decide. */
+static bool
+append_to_existing(EsCall *call)
+{
+	EsWrite    *write = &call->writes[0];
+
+	if (IsolationUsesXactSnapshot() || write->request_id != NULL ||
+		(write->has_expected && write->expected_version == 0) ||
+		(!write->has_expected && es_require_expected_version))
+		return false;
+	if (!es_advance_version(call->store, write))
+		return false;
+	es_write_events(call->store, &write, 1);
+	write->status = ES_APPENDED;
+	return true;
+}
+
+/* The arguments of es_append() and es_try_append(). */
+static void
+single_write(FunctionCallInfo fcinfo, EsWrite *write)
+{
+	write->entry = 1;
+	write->key = es_key_argument(fcinfo, 0);
+	es_require_argument(fcinfo, 1, "events");
+	es_require_argument(fcinfo, 3, "allow_create");
+	if (!PG_ARGISNULL(2))
+	{
+		write->has_expected = true;
+		write->expected_version = PG_GETARG_INT64(2);
+		es_check_expected_version(write->expected_version);
+	}
+	write->allow_create = PG_GETARG_BOOL(3);
+	if (!PG_ARGISNULL(4))
+	{
+		write->request_id = PG_GETARG_TEXT_PP(4);
+		es_check_text("request id", write->request_id, ES_MAX_REQUEST_ID_BYTES);
+	}
+	es_decode_events(PG_GETARG_JSONB_P(1), 0, write);
+}
+
+/* Carry out a single append; the outcome is in *write. */
+static void
+apply_single(FunctionCallInfo fcinfo, const char *function, EsWrite *write, EsCall *call)
+{
+	single_write(fcinfo, write);
+	call->writes = write;
+	call->nwrites = 1;
+	call->atomic = true;
+	call->request_id = write->request_id;
+	SPI_connect();
+	call->store = es_store_for_writing(function);
+	es_refuse_append_inside(call->store);
+	if (!append_to_existing(call))
+		apply(call);
+}
+
+/*
+ * es_append(key text, events jsonb, expected_version bigint, allow_create boolean,
+ *			 request_id text) RETURNS bigint
+ *
+ * Appends the events, whole or not at all, and returns the aggregate's new version.
+ * Locks the aggregate to the end of the transaction.
+ *
+ * VE001 if the aggregate is not at the expected version, VE002 if it is missing and
+ * neither allow_create nor expected_version 0 asks for it, VE003 if it is closed,
+ * VE005 if the request id is known with other events; 22004, 22023 for bad
+ * arguments; 40001 above READ COMMITTED (see the top of this file); 42P01 without a
+ * store; 42501 without rights; 25006 in a read-only transaction.
+ */
+Datum
+es_append(PG_FUNCTION_ARGS)
+{
+	EsWrite		write = {0};
+	EsCall		call = {0};
+
+	apply_single(fcinfo, "es_append()", &write, &call);
+	if (es_first_refusal(&call) >= 0)
+		es_report_refusals(&call);
+	SPI_finish();
+	PG_RETURN_INT64(write.version);
+}
+
+/*
+ * es_try_append(the arguments of es_append) RETURNS es_append_result
+ *
+ * The same, but VE001 to VE005 are a row, not an error.  A refused aggregate that
+ * was locked stays locked.
+ */
+Datum
+es_try_append(PG_FUNCTION_ARGS)
+{
+	EsWrite		write = {0};
+	EsCall		call = {0};
+	TupleDesc	desc;
+	Datum		values[ES_RESULT_COLUMNS];
+	bool		nulls[ES_RESULT_COLUMNS];
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	apply_single(fcinfo, "es_try_append()", &write, &call);
+	SPI_finish();
+	es_result_row(&write, values, nulls);
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
+}
+
+/* The arguments of the functions that take several writes. */
+static void
+several_writes(FunctionCallInfo fcinfo, bool each, EsCall *call)
+{
+	es_require_argument(fcinfo, 0, "writes");
+	if (!each && !PG_ARGISNULL(1))
+	{
+		call->request_id = PG_GETARG_TEXT_PP(1);
+		es_check_text("request id", call->request_id, ES_MAX_REQUEST_ID_BYTES);
+	}
+	es_decode_writes(PG_GETARG_JSONB_P(0), each, call);
+	for (int i = 0; i < call->nwrites && call->request_id != NULL; i++)
+	{
+		if (call->writes[i].nevents > 0)
+			call->writes[i].request_id = call->request_id;
+	}
+	call->atomic = !each;
+}
+
+static Datum
+apply_several(FunctionCallInfo fcinfo, const char *function, bool each, bool raise)
+{
+	EsCall		call = {0};
+
+	several_writes(fcinfo, each, &call);
+	InitMaterializedSRF(fcinfo, 0);
+	SPI_connect();
+	call.store = es_store_for_writing(function);
+	es_refuse_append_inside(call.store);
+	apply(&call);
+	if (raise && es_first_refusal(&call) >= 0)
+		es_report_refusals(&call);
+	es_put_results(fcinfo, &call);
+	SPI_finish();
+	return (Datum) 0;
+}
+
+/*
+ * es_append_many(writes jsonb, request_id text) RETURNS SETOF es_append_result
+ *
+ * All entries or none.  An entry without events is a guard: it checks its
+ * aggregate and holds it still to the end of the transaction.  Every refusal of
+ * the call is in the error's DETAIL; the code is that of the first.
+ *
+ * Errors and locks as es_append(); locks are taken in key order.
+ */
+Datum
+es_append_many(PG_FUNCTION_ARGS)
+{
+	return apply_several(fcinfo, "es_append_many()", false, true);
+}
+
+/*
+ * es_try_append_many(writes jsonb, request_id text) RETURNS SETOF es_append_result
+ *
+ * The same, but VE001 to VE005 are rows, not an error.
+ */
+Datum
+es_try_append_many(PG_FUNCTION_ARGS)
+{
+	return apply_several(fcinfo, "es_try_append_many()", false, false);
+}
+
+/*
+ * es_append_each(writes jsonb) RETURNS SETOF es_append_result
+ *
+ * Each entry on its own merits; VE001 to VE005 are rows.  Everything else is an
+ * error of the whole call.
+ */
+Datum
+es_append_each(PG_FUNCTION_ARGS)
+{
+	return apply_several(fcinfo, "es_append_each()", true, false);
+}

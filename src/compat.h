@@ -1,0 +1,88 @@
+/*-------------------------------------------------------------------------
+ *
+ * compat.h
+ *	  Everything that differs between the server versions we support.
+ *
+ * No other file looks at PG_VERSION_NUM.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef ES_COMPAT_H
+#define ES_COMPAT_H
+
+#if PG_VERSION_NUM < 150000
+#error "eventstore needs PostgreSQL 15 or newer"
+#endif
+
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
+
+/* The virtual transaction id of this backend's current transaction. */
+#if PG_VERSION_NUM >= 170000
+#define ES_MY_LXID (MyProc->vxid.lxid)
+#else
+#define ES_MY_LXID (MyProc->lxid)
+#endif
+
+/* Do we hold this lock? */
+#if PG_VERSION_NUM >= 170000
+#define es_lock_held(tag, mode) LockHeldByMe((tag), (mode), false)
+#else
+#define es_lock_held(tag, mode) LockHeldByMe((tag), (mode))
+#endif
+
+/* The backend of a virtual transaction id; NULL if it is gone. */
+#if PG_VERSION_NUM >= 170000
+#define es_vxid_proc(vxid) ProcNumberGetProc((vxid).procNumber)
+#else
+#define es_vxid_proc(vxid) BackendIdGetProc((vxid).backendId)
+#endif
+
+/* Begin a scan of an index, without instrumentation. */
+#if PG_VERSION_NUM >= 180000
+#define es_index_beginscan(heap, index, snapshot, nkeys) \
+	index_beginscan((heap), (index), (snapshot), NULL, (nkeys), 0)
+#else
+#define es_index_beginscan(heap, index, snapshot, nkeys) \
+	index_beginscan((heap), (index), (snapshot), (nkeys), 0)
+#endif
+
+/* The index of a table's primary key. */
+#if PG_VERSION_NUM >= 180000
+#define es_primary_key_index(heap) RelationGetPrimaryKeyIndex((heap), false)
+#else
+#define es_primary_key_index(heap) RelationGetPrimaryKeyIndex(heap)
+#endif
+
+/* Is a transaction over?  Does not wait. */
+#if PG_VERSION_NUM >= 180000
+#define es_xact_wait_at_once(xid) ConditionalXactLockTableWait((xid), false)
+#else
+#define es_xact_wait_at_once(xid) ConditionalXactLockTableWait(xid)
+#endif
+
+/* May the current user look into this schema? */
+#if PG_VERSION_NUM >= 160000
+#define es_namespace_usable(nsp) \
+	(object_aclcheck(NamespaceRelationId, (nsp), GetUserId(), ACL_USAGE) == ACLCHECK_OK)
+#else
+#define es_namespace_usable(nsp) \
+	(pg_namespace_aclcheck((nsp), GetUserId(), ACL_USAGE) == ACLCHECK_OK)
+#endif
+
+/* From 18 on the server can show which build of a module is loaded. */
+#if PG_VERSION_NUM >= 180000
+#define ES_MODULE_MAGIC PG_MODULE_MAGIC_EXT(.name = "eventstore", .version = ES_VERSION)
+#else
+#define ES_MODULE_MAGIC PG_MODULE_MAGIC
+#endif
+
+/* From 19 on a hand-made row descriptor must be declared complete. */
+#if PG_VERSION_NUM >= 190000
+#define es_tupdesc_finish(desc) TupleDescFinalize(desc)
+#else
+#define es_tupdesc_finish(desc) ((void) 0)
+#endif
+
+#endif							/* ES_COMPAT_H */

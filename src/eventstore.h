@@ -1,0 +1,320 @@
+/*-------------------------------------------------------------------------
+ *
+ * eventstore.h
+ *	  Types, error codes and functions shared between the files of eventstore.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef EVENTSTORE_H
+#define EVENTSTORE_H
+
+#include "executor/spi.h"
+#include "storage/itemptr.h"
+#include "storage/lock.h"
+#include "utils/array.h"
+#include "utils/jsonb.h"
+#include "utils/timestamp.h"
+#include "utils/uuid.h"
+
+#include "compat.h"
+
+#define ES_VERSION "1.0"
+
+/* The newest format of a store's tables that this library serves. */
+#define ES_FORMAT_VERSION 1
+
+#define ERRCODE_ES_VERSION_CONFLICT MAKE_SQLSTATE('V', 'E', '0', '0', '1')
+#define ERRCODE_ES_AGGREGATE_NOT_FOUND MAKE_SQLSTATE('V', 'E', '0', '0', '2')
+#define ERRCODE_ES_AGGREGATE_CLOSED MAKE_SQLSTATE('V', 'E', '0', '0', '3')
+#define ERRCODE_ES_REQUEST_ID_REUSED MAKE_SQLSTATE('V', 'E', '0', '0', '5')
+#define ERRCODE_ES_POSITION_OUT_OF_RANGE MAKE_SQLSTATE('V', 'E', '0', '0', '7')
+
+/*
+ * Classes of our tags in the lock manager (field 4, small enough for int2).  SQL
+ * can make advisory locks of class 1 and 2 only, so nobody can take or release
+ * ours.  Frozen for ever: a prepared transaction may hold a tag over an upgrade of
+ * this library.
+ */
+#define ES_LOCK_CLASS_ROOT 0x65A0	/* key_lock.c */
+#define ES_LOCK_CLASS_KEY 0x65A1	/* key_lock.c */
+#define ES_LOCK_CLASS_FLIGHT 0x65A3 /* flight.c */
+#define ES_LOCK_CLASS_BELL 0x65A4	/* bell.c */
+#define ES_LOCK_CLASS_WORKER 0x65A5 /* worker.c */
+
+#define ES_MAX_KEY_BYTES 512	/* also of a type and of a tag */
+#define ES_MAX_REQUEST_ID_BYTES 255
+
+/* settings (eventstore.c) */
+extern char *es_store_setting;
+extern bool es_require_expected_version;
+extern bool es_allow_direct_writes;
+
+/* One statement over a store's tables; statement.c holds their texts. */
+typedef enum EsStatement
+{
+	ES_ADVANCE,					/* move a version, whatever it is */
+	ES_ADVANCE_EXPECTED,		/* move a version if it is the expected one */
+	ES_INSERT_EVENT,
+	ES_INSERT_EVENTS,
+	ES_INSERT_TAGS,
+	ES_INSERT_AGGREGATE,
+	ES_INSERT_AGGREGATES,
+	ES_UPDATE_AGGREGATES,
+	ES_LOOK,					/* read aggregates without a lock */
+	ES_LOOK_AS_OWNER,			/* the same past row-level security */
+	ES_LOCK_ROWS,
+	ES_LOCK_ROWS_NOWAIT,
+	ES_SHARE_ROW,
+	ES_FIND_REQUEST,
+	ES_COUNT_REQUEST_AS_OWNER,
+	ES_SELECT_VERSION,
+	ES_READ_LOG,
+	ES_LAST_EVENT,
+	ES_SELECT_WATERMARK,
+	ES_INSERT_WATERMARK,
+	ES_UPDATE_WATERMARK,
+	ES_SUBSCRIPTION_POSITION,
+	ES_READ_FORWARDS,
+	ES_READ_BACKWARDS,
+	ES_STATEMENT_COUNT
+} EsStatement;
+
+/*
+ * A store as this session knows it: one schema and the OIDs of its relations.
+ * Valid until the end of the transaction in which es_current_store() gave it.
+ */
+typedef struct EsStore
+{
+	Oid			namespace_oid;
+	NameData	namespace_name;
+	Oid			store_oid;
+	Oid			aggregates_oid;
+	Oid			events_oid;
+	Oid			tags_oid;
+	Oid			sequence_oid;
+	Oid			watermark_oid;
+	Oid			subscriptions_oid;
+	bool		valid;			/* cleared by invalidation messages */
+	uint64		last_used;
+	LocalTransactionId retired_in;	/* the transaction that replaced it */
+	SPIPlanPtr	plans[ES_STATEMENT_COUNT];
+	LOCKTAG		flight;			/* the last lock in flight, perhaps no longer
+								 * held (flight.c) */
+	int64		flight_bound;
+	bool		row_stands_for_key; /* of the last creation: see key_lock.c */
+	bool		sequence_checked;	/* it is not behind the log */
+	int64		settled_horizon;	/* the highest ever found: settled is
+									 * settled (flight.c) */
+	int64		durable_horizon;	/* up to here the log is known to be on
+									 * disk (feed.c) */
+} EsStore;
+
+typedef struct EsEvent
+{
+	text	   *type;
+	Jsonb	   *data;			/* NULL if absent */
+	Jsonb	   *metadata;		/* NULL if absent */
+	ArrayType  *tags;			/* NULL if absent */
+	bool		has_id;
+	pg_uuid_t	id;
+	int64		position;		/* drawn when it is written */
+} EsEvent;
+
+/* The outcomes of section 4 of the contract, in the order of es_status_names. */
+typedef enum EsStatus
+{
+	ES_APPENDED,
+	ES_REPEATED,
+	ES_CHECKED,
+	ES_NOT_WRITTEN,
+	ES_VERSION_CONFLICT,
+	ES_AGGREGATE_NOT_FOUND,
+	ES_AGGREGATE_CLOSED,
+	ES_REQUEST_ID_REUSED
+} EsStatus;
+
+#define es_is_refusal(status) ((status) >= ES_VERSION_CONFLICT)
+
+/* One distinct key of a call. */
+typedef struct EsAggregate
+{
+	text	   *key;
+	bool		written;		/* some entry appends to it, or es_lock: lock
+								 * it exclusively */
+	bool		settled;		/* every entry was refused at first sight: no
+								 * lock */
+	/* what the table says, as of the last look or lock */
+	bool		stored;			/* false: there is no row */
+	bool		closed;
+	bool		moved;			/* above READ COMMITTED: differs from the
+								 * transaction's snapshot */
+	int64		stored_version; /* 0 if there is no row */
+	Oid			row_table;		/* where the row is, for the guards' queue */
+	ItemPointerData row_tid;
+	/* the locks on its key, if it had no row (key_lock.c) */
+	LOCKMODE	root_mode;
+	bool		key_locked;
+	bool		created;		/* its row is inserted */
+	/* what it will be after the entries decided so far */
+	int64		version;
+	/* what the log has of the call's request id, in the atomic forms */
+	SPITupleTable *request_rows;
+	int64		request_count;
+	int64		request_taken;	/* as many belong to the entries so far */
+} EsAggregate;
+
+/* One entry of a call: an append, or a guard if it has no events. */
+typedef struct EsWrite
+{
+	int			entry;			/* from 1 */
+	text	   *key;
+	EsEvent    *events;
+	int			nevents;		/* 0: a guard */
+	bool		has_expected;
+	int64		expected_version;
+	bool		allow_create;
+	text	   *request_id;		/* NULL if none */
+	EsAggregate *aggregate;
+	/* what is known of its request id (request.c) */
+	bool		remembered;		/* it is in the log, and the result below is
+								 * the first one */
+	bool		reused;			/* it is in the log with other events */
+	struct EsWrite *predecessor;	/* the entry before with the same key and
+									 * request id */
+	struct EsWrite *original;	/* the one of those that this entry repeats */
+	/* the outcome */
+	EsStatus	status;
+	bool		has_version;
+	int64		version;		/* after the write; of a refusal the actual
+								 * one */
+	int64		first_position; /* 0 if nothing was written */
+	int64		last_position;
+	TimestampTz recorded_at;
+} EsWrite;
+
+/* One call. */
+typedef struct EsCall
+{
+	EsStore    *store;
+	EsWrite    *writes;
+	int			nwrites;
+	EsAggregate *aggregates;	/* in key order */
+	int			naggregates;
+	bool		atomic;			/* one refusal refuses all */
+	bool		locked;			/* decide for good, under the locks */
+	text	   *request_id;		/* of the whole call, in the atomic forms */
+} EsCall;
+
+/* store.c */
+extern void es_store_init(void);
+extern EsStore *es_current_store(void);
+extern EsStore *es_find_current_store(void);
+extern EsStore *es_named_store(const char *schema);
+extern EsStore *es_store_for_writing(const char *function);
+extern void es_check_still_named(EsStore *store);
+extern void es_report_replaced(EsStore *store) pg_attribute_noreturn();
+
+/* statement.c */
+extern void es_execute_page(EsStore *store, const char *sql, Datum *values, DestReceiver *dest);
+extern void es_execute(EsStore *store, EsStatement statement, Datum *values, const char *nulls);
+extern void es_execute_snapshot(EsStore *store, EsStatement statement, Datum *values,
+								const char *nulls, Snapshot snapshot);
+extern void es_execute_as_owner(EsStore *store, EsStatement statement, Datum *values,
+								Snapshot snapshot);
+extern void es_execute_into(EsStore *store, EsStatement statement, Datum *values, const char *nulls,
+							DestReceiver *dest);
+
+/* guard.c */
+typedef struct EsPermit
+{
+	EsStore    *store;
+	Oid			relid;
+	const char *name;			/* of the relation */
+	CmdType		command;
+	bool		used;
+	struct EsPermit *outer;
+} EsPermit;
+
+extern void es_push_permit(EsPermit *permit, EsStore *store, Oid relid, const char *name,
+						   CmdType command);
+extern void es_pop_permit(EsPermit *permit);
+extern void es_refuse_append_inside(const EsStore *store);
+
+/* arguments.c */
+extern text *es_key_argument(FunctionCallInfo fcinfo, int argno);
+extern void es_check_text(const char *what, text *value, int max_bytes);
+extern void es_check_expected_version(int64 version);
+extern void es_check_least(const char *name, int64 value, int64 least);
+extern void es_require_argument(FunctionCallInfo fcinfo, int argno, const char *name);
+
+/* decode.c */
+extern void es_decode_events(Jsonb *events, int entry, EsWrite *write);
+extern void es_decode_writes(Jsonb *writes, bool each, EsCall *call);
+
+/* aggregate.c */
+extern void es_collect_aggregates(EsCall *call);
+extern int	es_compare_keys(const text *a, const text *b);
+extern Datum es_key_array(EsAggregate **chosen, int count);
+extern int	es_take_rows(EsAggregate **chosen, int count);
+extern Snapshot es_latest_snapshot(void);
+extern void es_look(EsStore *store, EsAggregate **chosen, int count);
+extern void es_mark_moved(EsStore *store, EsAggregate **chosen, int count);
+extern void es_refuse_hidden(EsStore *store, EsAggregate **missing, int count);
+
+/* key_lock.c */
+extern uint64 es_key_hash(const EsStore *store, const text *key);
+extern void es_lock_keys(EsStore *store, EsAggregate **absent, int count, bool nowait);
+extern void es_unlock_keys(EsStore *store, EsAggregate **chosen, int count);
+
+/* lock.c */
+extern void es_report_busy(const EsAggregate *aggregate) pg_attribute_noreturn();
+extern void es_lock_aggregates(EsStore *store, EsAggregate **chosen, int count, bool nowait);
+
+/* request.c */
+extern bool es_has_request_ids(const EsCall *call);
+extern void es_link_predecessors(EsCall *call);
+extern void es_find_repeats(EsCall *call);
+extern bool es_same_events(const EsWrite *a, const EsWrite *b);
+
+/* write.c */
+extern bool es_advance_version(EsStore *store, EsWrite *write);
+extern void es_write_events(EsStore *store, EsWrite **writes, int count);
+extern void es_write_aggregates(EsStore *store, EsAggregate **chosen, int count);
+
+/* flight.c */
+extern int64 es_last_position(EsStore *store);
+extern int64 es_take_off(EsStore *store);
+extern bool es_in_flight(const EsStore *store);
+extern int64 es_settled_horizon(EsStore *store);
+
+/* bell.c */
+extern void es_bell_init(void);
+extern void es_bell_remember(void);
+extern int64 es_wait_for_horizon(EsStore *store, int64 after, TimestampTz until);
+
+/* feed.c */
+extern void es_harden(EsStore *store, int64 horizon);
+extern int64 es_readable_horizon(EsStore *store);
+extern void es_check_cursor(EsStore *store, int64 after);
+
+/* query.c */
+extern void es_append_condition(StringInfo sql, Jsonb *query);
+extern char *es_page_statement(const EsStore *store, Jsonb *query, int partitions, int partition,
+							   const char *function_schema);
+
+/* append.c */
+extern int64 es_next_version(int64 version, int nevents);
+
+/* result.c */
+extern int	es_first_refusal(const EsCall *call);
+extern void es_report_refusals(const EsCall *call) pg_attribute_noreturn();
+extern void es_report_moved(const EsAggregate *aggregate) pg_attribute_noreturn();
+extern void es_report_hidden(text *key) pg_attribute_noreturn();
+extern void es_result_row(const EsWrite *write, Datum *values, bool *nulls);
+extern void es_put_results(FunctionCallInfo fcinfo, const EsCall *call);
+#define ES_RESULT_COLUMNS 7
+
+/* uuid.c */
+extern void es_make_uuid(pg_uuid_t *uuid);
+
+#endif							/* EVENTSTORE_H */

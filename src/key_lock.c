@@ -1,0 +1,280 @@
+/*-------------------------------------------------------------------------
+ *
+ * key_lock.c
+ *	  Locks on keys that have no row, in the lock manager.
+ *
+ * Invariant: whoever holds the lock on an absent key and has looked after that knows
+ * that the key stays absent.
+ *
+ * - A key's tag: creators and es_lock exclude everybody, guards share.
+ * - The root, one tag per store: whoever locks keys holds it in an intention mode;
+ *   whoever needs many takes it alone, in a mode that conflicts with the others'
+ *   intentions, instead of the keys.  So no input can fill the lock table.
+ *
+ * Guards and es_lock hold their locks to the end of the transaction.  A creator gives
+ * them up as soon as its row is inserted, so that a transaction can create as many
+ * aggregates as it likes and creators do not wait for each other's commits.  From
+ * then on the row stands for the lock: everybody who has locked a key looks for a row
+ * in flight, past all snapshots, and waits for the transaction that inserted it.
+ *
+ * The order is: the root, then the keys in key order.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/relscan.h"
+#include "access/stratnum.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_collation.h"
+#include "common/hashfn.h"
+#include "executor/tuptable.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "storage/lock.h"
+#include "storage/proc.h"
+#include "utils/fmgroids.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "eventstore.h"
+#include "testing.h"
+
+/* More absent keys than this in one call: the root instead. */
+#define MAX_KEY_LOCKS_PER_CALL 64
+
+#define GUARD_INTENTION RowShareLock
+#define CREATE_INTENTION RowExclusiveLock
+#define GUARD_ALL ShareLock		/* conflicts with CREATE_INTENTION */
+#define CREATE_ALL ExclusiveLock	/* conflicts with both intentions */
+
+/* How many key locks this transaction holds; a rollback to a savepoint is not noticed. */
+static LocalTransactionId counted_transaction = InvalidLocalTransactionId;
+static int	key_locks_held = 0;
+
+/* The hash by which a key is known to the lock manager. */
+uint64
+es_key_hash(const EsStore *store, const text *key)
+{
+	return hash_bytes_extended((const unsigned char *) VARDATA_ANY(key), VARSIZE_ANY_EXHDR(key),
+							   store->sequence_oid);
+}
+
+static void
+set_root_tag(LOCKTAG *tag, const EsStore *store)
+{
+	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, store->sequence_oid, 0, ES_LOCK_CLASS_ROOT);
+}
+
+/* Two keys with the same 64-bit hash wait for each other without need, and nothing worse. */
+static void
+set_key_tag(LOCKTAG *tag, const EsStore *store, const EsAggregate *aggregate)
+{
+	uint64		hash = es_key_hash(store, aggregate->key);
+
+	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, (uint32) (hash >> 32), (uint32) hash, ES_LOCK_CLASS_KEY);
+}
+
+static LOCKMODE
+key_mode(const EsAggregate *aggregate)
+{
+	return aggregate->written ? ExclusiveLock : ShareLock;
+}
+
+static void
+take_lock(const LOCKTAG *tag, LOCKMODE mode, bool nowait, const EsAggregate *aggregate)
+{
+	if (LockAcquire(tag, mode, false, nowait) == LOCKACQUIRE_NOT_AVAIL)
+		es_report_busy(aggregate);
+}
+
+static void
+lock_root(const EsStore *store, LOCKMODE mode, bool nowait, EsAggregate **absent, int count)
+{
+	LOCKTAG		tag;
+
+	set_root_tag(&tag, store);
+	take_lock(&tag, mode, nowait, absent[0]);
+	for (int i = 0; i < count; i++)
+		absent[i]->root_mode = mode;
+}
+
+/*
+ * The transaction that has inserted a row for this key and is still open;
+ * InvalidTransactionId if there is none.
+ */
+static TransactionId
+creator_in_flight(Relation heap, Relation index, const EsAggregate *aggregate)
+{
+	SnapshotData dirty;
+	ScanKeyData key;
+	IndexScanDesc scan;
+	TupleTableSlot *slot = table_slot_create(heap, NULL);
+	TransactionId creator = InvalidTransactionId;
+
+	InitDirtySnapshot(dirty);
+	ScanKeyEntryInitialize(&key, 0, 1, BTEqualStrategyNumber, InvalidOid, C_COLLATION_OID, F_TEXTEQ,
+						   PointerGetDatum(aggregate->key));
+	scan = es_index_beginscan(heap, index, &dirty, 1);
+	index_rescan(scan, &key, 1, NULL, 0);
+	if (index_getnext_slot(scan, ForwardScanDirection, slot))
+		creator = dirty.xmin;
+	index_endscan(scan);
+	ExecDropSingleTupleTableSlot(slot);
+	return creator;
+}
+
+/* The table and index in which rows in flight are looked for. */
+typedef struct Place
+{
+	Relation	heap;
+	Relation	index;
+} Place;
+
+/*
+ * Look for rows in flight below the executor, since no statement sees them; so only
+ * in a plain table.  False for any other: there creators must keep their locks.
+ */
+static bool
+open_place(const EsStore *store, Place *place)
+{
+	Oid			index_oid;
+
+	place->heap = table_open(store->aggregates_oid, AccessShareLock);
+	index_oid = es_primary_key_index(place->heap);
+	if (place->heap->rd_rel->relkind != RELKIND_RELATION || !OidIsValid(index_oid))
+	{
+		table_close(place->heap, AccessShareLock);
+		return false;
+	}
+	place->index = index_open(index_oid, AccessShareLock);
+	return true;
+}
+
+static void
+close_place(Place *place)
+{
+	index_close(place->index, AccessShareLock);
+	table_close(place->heap, AccessShareLock);
+}
+
+/* Wait until no row for this key is in flight. */
+static void
+await_creator(const Place *place, const EsAggregate *aggregate, bool nowait)
+{
+	TransactionId creator;
+
+	CHECK_FOR_INTERRUPTS();
+	while (TransactionIdIsValid(creator = creator_in_flight(place->heap, place->index, aggregate)))
+	{
+		if (!nowait)
+			XactLockTableWait(creator, NULL, NULL, XLTW_None);
+		else if (!es_xact_wait_at_once(creator))
+			es_report_busy(aggregate);
+	}
+}
+
+/* Lock every key through the root. */
+static void
+lock_all_keys(EsStore *store, const Place *place, EsAggregate **absent, int count,
+			  LOCKMODE mode, bool nowait)
+{
+	/* Better wait now than with the root in our hands. */
+	for (int i = 0; i < count && store->row_stands_for_key; i++)
+		await_creator(place, absent[i], nowait);
+	lock_root(store, mode, nowait, absent, count);
+	for (int i = 0; i < count && store->row_stands_for_key; i++)
+		await_creator(place, absent[i], nowait);
+}
+
+/* Lock the keys one by one: what comes later in key order is still free meanwhile. */
+static void
+lock_each_key(EsStore *store, const Place *place, EsAggregate **absent, int count, bool nowait)
+{
+	LOCKTAG		tag;
+
+	for (int i = 0; i < count; i++)
+	{
+		set_key_tag(&tag, store, absent[i]);
+		take_lock(&tag, key_mode(absent[i]), nowait, absent[i]);
+		absent[i]->key_locked = true;
+		key_locks_held++;
+		if (store->row_stands_for_key)
+			await_creator(place, absent[i], nowait);
+	}
+}
+
+/*
+ * Lock keys that have no row (in key order), and wait for creators in flight.  The
+ * caller then looks again.  55P03 with nowait.
+ */
+void
+es_lock_keys(EsStore *store, EsAggregate **absent, int count, bool nowait)
+{
+	Place		place;
+	bool		creates = false;
+	bool		guards = false;
+
+	for (int i = 0; i < count; i++)
+	{
+		if (absent[i]->written)
+			creates = true;
+		else
+			guards = true;
+	}
+	if (counted_transaction != ES_MY_LXID)
+	{
+		counted_transaction = ES_MY_LXID;
+		key_locks_held = 0;
+	}
+
+	store->row_stands_for_key = open_place(store, &place);
+	if (count > MAX_KEY_LOCKS_PER_CALL || key_locks_held + count > max_locks_per_xact)
+		lock_all_keys(store, &place, absent, count, creates ? CREATE_ALL : GUARD_ALL, nowait);
+	else
+	{
+		if (guards)
+			lock_root(store, GUARD_INTENTION, nowait, absent, count);
+		if (creates)
+			lock_root(store, CREATE_INTENTION, nowait, absent, count);
+		lock_each_key(store, &place, absent, count, nowait);
+	}
+	if (store->row_stands_for_key)
+		close_place(&place);
+}
+
+/*
+ * The rows of these aggregates are inserted: give up the locks on their keys.  The
+ * root goes only if no guard of the call relies on it.
+ */
+void
+es_unlock_keys(EsStore *store, EsAggregate **chosen, int count)
+{
+	LOCKMODE	root_mode = NoLock;
+	bool		guards = false;
+	LOCKTAG		tag;
+
+	if (!store->row_stands_for_key)
+		return;
+	for (int i = 0; i < count; i++)
+	{
+		if (chosen[i]->root_mode != NoLock)
+			root_mode = chosen[i]->root_mode;
+		if (chosen[i]->root_mode != NoLock && !chosen[i]->created)
+			guards = true;
+		if (!chosen[i]->key_locked || !chosen[i]->created)
+			continue;
+		set_key_tag(&tag, store, chosen[i]);
+		(void) LockRelease(&tag, key_mode(chosen[i]), false);
+		key_locks_held--;
+	}
+	if (root_mode != NoLock && !guards)
+	{
+		set_root_tag(&tag, store);
+		(void) LockRelease(&tag, root_mode, false);
+	}
+}
