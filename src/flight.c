@@ -157,6 +157,9 @@ es_take_off(EsStore *store)
 {
 	int64		bound;
 
+#ifdef ES_BENCH_NO_FLIGHT		/* bench/log: what the lock costs */
+	return 0;
+#endif
 	if (has_taken_off(store))
 		return store->flight_bound;
 	check_sequence(store);

@@ -1,0 +1,2 @@
+SELECT count(*) FROM es_store;
+\sleep 1000 s
