@@ -85,6 +85,7 @@ BEGIN
 	PERFORM pg_advisory_xact_lock(hashtextextended('es_create_store ' || schema_name, 0));
 	IF NOT EXISTS (SELECT FROM pg_namespace WHERE nspname = schema_name) THEN
 		EXECUTE format('CREATE SCHEMA %I', schema_name);
+		EXECUTE format('REVOKE ALL ON SCHEMA %I FROM PUBLIC', schema_name);
 	ELSIF to_regclass(format('%I.es_store', schema_name)) IS NOT NULL THEN
 		IF if_not_exists THEN
 			RETURN;
@@ -603,7 +604,7 @@ LANGUAGE c
 AS 'MODULE_PATHNAME';
 
 COMMENT ON PROCEDURE @extschema@.es_wait(bigint, interval, bigint) IS
-'Sleeps until the horizon is above a position, or the timeout is over, and returns the horizon. Holds no snapshot while it sleeps. Inside a transaction block it waits only briefly. Errors: VE007 for a position beyond the end of the log; 22004, 22023 bad arguments; 42P01 no store; 42501 no rights; 55000 no watermark where one is needed.';
+'Sleeps until the horizon is above a position, or the timeout is over, and returns the horizon. Holds no snapshot while it sleeps: called by itself, or in a procedure or DO block that has written nothing since its last COMMIT, it ends the transaction first. Elsewhere it waits only briefly. Errors: VE007 for a position beyond the end of the log; 22004, 22023 bad arguments; 42P01 no store; 42501 no rights; 55000 no watermark where one is needed.';
 
 CREATE PROCEDURE @extschema@.es_wait_for(subscription text, to_position bigint, timeout interval)
 LANGUAGE c

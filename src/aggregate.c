@@ -15,7 +15,6 @@
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "utils/rls.h"
-#include "utils/snapmgr.h"
 
 #include "eventstore.h"
 
@@ -145,14 +144,6 @@ es_refuse_hidden(EsStore *store, EsAggregate **missing, int count)
 	if (SPI_processed > 0)
 		es_report_hidden(row_aggregate(SPI_tuptable->vals[0], missing, count)->key);
 	SPI_freetuptable(SPI_tuptable);
-}
-
-/* The snapshot of a look: the latest, at every isolation level. */
-Snapshot
-es_latest_snapshot(void)
-{
-	/* Below REPEATABLE READ, SPI takes a new one for each statement. */
-	return IsolationUsesXactSnapshot() ? GetLatestSnapshot() : InvalidSnapshot;
 }
 
 /*

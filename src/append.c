@@ -5,8 +5,7 @@
  *
  * One append to an existing aggregate under READ COMMITTED takes a shortcut: one
  * UPDATE locks the row, checks the version and moves it, then the events go in.
- * If the UPDATE finds no such row it has locked nothing, and the general way
- * below decides afresh what to say.
+ * If the UPDATE finds no such row, the general way below decides afresh what to say.
  *
  * The general way, for any number of entries:
  *

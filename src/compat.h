@@ -34,8 +34,10 @@
 
 /* The backend of a virtual transaction id; NULL if it is gone. */
 #if PG_VERSION_NUM >= 170000
+#include "storage/procarray.h"
 #define es_vxid_proc(vxid) ProcNumberGetProc((vxid).procNumber)
 #else
+#include "storage/sinvaladt.h"
 #define es_vxid_proc(vxid) BackendIdGetProc((vxid).backendId)
 #endif
 

@@ -98,11 +98,15 @@ typedef struct EsStore
 	uint64		last_used;
 	LocalTransactionId retired_in;	/* the transaction that replaced it */
 	SPIPlanPtr	plans[ES_STATEMENT_COUNT];
+	bool		planned[ES_STATEMENT_COUNT];	/* with our settings
+												 * (statement.c) */
 	LOCKTAG		flight;			/* the last lock in flight, perhaps no longer
 								 * held (flight.c) */
 	int64		flight_bound;
 	bool		row_stands_for_key; /* of the last creation: see key_lock.c */
 	bool		sequence_checked;	/* it is not behind the log */
+	bool		own_flight;		/* when the horizon was last computed, we were
+								 * in flight */
 	int64		settled_horizon;	/* the highest ever found: settled is
 									 * settled (flight.c) */
 	int64		durable_horizon;	/* up to here the log is known to be on
@@ -219,6 +223,7 @@ extern void es_execute_page(EsStore *store, const char *sql, Datum *values, Dest
 extern void es_execute(EsStore *store, EsStatement statement, Datum *values, const char *nulls);
 extern void es_execute_snapshot(EsStore *store, EsStatement statement, Datum *values,
 								const char *nulls, Snapshot snapshot);
+extern Snapshot es_latest_snapshot(void);
 extern void es_execute_as_owner(EsStore *store, EsStatement statement, Datum *values,
 								Snapshot snapshot);
 extern void es_execute_into(EsStore *store, EsStatement statement, Datum *values, const char *nulls,
@@ -256,7 +261,6 @@ extern void es_collect_aggregates(EsCall *call);
 extern int	es_compare_keys(const text *a, const text *b);
 extern Datum es_key_array(EsAggregate **chosen, int count);
 extern int	es_take_rows(EsAggregate **chosen, int count);
-extern Snapshot es_latest_snapshot(void);
 extern void es_look(EsStore *store, EsAggregate **chosen, int count);
 extern void es_mark_moved(EsStore *store, EsAggregate **chosen, int count);
 extern void es_refuse_hidden(EsStore *store, EsAggregate **missing, int count);
@@ -267,7 +271,6 @@ extern void es_lock_keys(EsStore *store, EsAggregate **absent, int count, bool n
 extern void es_unlock_keys(EsStore *store, EsAggregate **chosen, int count);
 
 /* lock.c */
-extern void es_report_busy(const EsAggregate *aggregate) pg_attribute_noreturn();
 extern void es_lock_aggregates(EsStore *store, EsAggregate **chosen, int count, bool nowait);
 
 /* request.c */
@@ -284,7 +287,6 @@ extern void es_write_aggregates(EsStore *store, EsAggregate **chosen, int count)
 /* flight.c */
 extern int64 es_last_position(EsStore *store);
 extern int64 es_take_off(EsStore *store);
-extern bool es_in_flight(const EsStore *store);
 extern int64 es_settled_horizon(EsStore *store);
 
 /* bell.c */
@@ -308,6 +310,7 @@ extern int64 es_next_version(int64 version, int nevents);
 /* result.c */
 extern int	es_first_refusal(const EsCall *call);
 extern void es_report_refusals(const EsCall *call) pg_attribute_noreturn();
+extern void es_report_busy(const EsAggregate *aggregate) pg_attribute_noreturn();
 extern void es_report_moved(const EsAggregate *aggregate) pg_attribute_noreturn();
 extern void es_report_hidden(text *key) pg_attribute_noreturn();
 extern void es_result_row(const EsWrite *write, Datum *values, bool *nulls);

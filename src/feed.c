@@ -63,7 +63,7 @@ es_harden(EsStore *store, int64 horizon)
 		return;
 	XLogFlush(inserted_wal_end());
 	/* Own positions in flight are below the horizon, but not committed yet. */
-	if (!es_in_flight(store))
+	if (!store->own_flight)
 		store->durable_horizon = horizon;
 }
 
@@ -102,7 +102,10 @@ needs_watermark(void)
 int64
 es_readable_horizon(EsStore *store)
 {
-	return needs_watermark() ? watermark(store) : es_settled_horizon(store);
+	if (!needs_watermark())
+		return es_settled_horizon(store);
+	store->own_flight = false;
+	return watermark(store);
 }
 
 /*
@@ -203,7 +206,8 @@ read_page(FunctionCallInfo fcinfo, int64 after, int64 upto, int64 max_count,
 		statement = es_page_statement(store, query, partitions, partition, get_namespace_name(schema));
 	}
 	es_check_cursor(store, after);
-	upto = end_of_page(store, upto);
+	if (upto > after)
+		upto = end_of_page(store, upto);
 	if (upto <= after)
 		return;
 	ES_PAUSE("before snapshot");

@@ -22,7 +22,8 @@
  *
  * The lock lives in the lock manager, so savepoints, two-phase commit and crash
  * recovery need no work of ours.  Whether we hold it is always asked of the lock
- * manager: a rollback to a savepoint gives it back.
+ * manager: a rollback to a savepoint gives it back.  A transaction may hold several;
+ * the smallest counts.
  *
  * Own positions do not count: a transaction sees its own events.
  *
@@ -128,23 +129,19 @@ decode_bound(uint32 low, int64 near)
 	return Max(bound, 0);
 }
 
-/* Does this transaction hold the store's lock in flight? */
-bool
-es_in_flight(const EsStore *store)
-{
-	return es_lock_held(&store->flight, ShareLock);
-}
-
+/* Does this transaction hold the lock that it took last? */
 static bool
 has_taken_off(const EsStore *store)
 {
-	static LocalTransactionId flag = InvalidLocalTransactionId;
-	bool		raised = flag == ES_MY_LXID;
-
-	flag = ES_MY_LXID;
 	if (ES_MUTANT("flight remembered in a flag"))
+	{
+		static LocalTransactionId flag = InvalidLocalTransactionId;
+		bool		raised = flag == ES_MY_LXID;
+
+		flag = ES_MY_LXID;
 		return raised;
-	return es_in_flight(store);
+	}
+	return es_lock_held(&store->flight, ShareLock);
 }
 
 /*
@@ -173,9 +170,9 @@ es_take_off(EsStore *store)
 	return bound;
 }
 
-/* Is this the lock of somebody else's flight in the store? */
+/* Is this a lock of a flight in the store? */
 static bool
-is_foreign_flight(const LockInstanceData *lock, const EsStore *store)
+is_flight(const LockInstanceData *lock, const EsStore *store)
 {
 	if (ES_MUTANT("prepared transactions forgotten") && lock->pid == 0)
 		return false;
@@ -183,19 +180,27 @@ is_foreign_flight(const LockInstanceData *lock, const EsStore *store)
 		lock->locktag.locktag_field4 == ES_LOCK_CLASS_FLIGHT &&
 		lock->locktag.locktag_field1 == MyDatabaseId &&
 		lock->locktag.locktag_field2 == store->sequence_oid &&
-		lock->holdMask != 0 && lock->pid != MyProcPid;
+		lock->holdMask != 0;
 }
 
-/* The smallest bound of the others' flights, or "last" if that is smaller. */
+/*
+ * The smallest bound of the others' flights, or "last" if that is smaller.  Notes
+ * whether we are in flight ourselves.
+ */
 static int64
-smallest_bound(const EsStore *store, int64 last)
+smallest_bound(EsStore *store, int64 last)
 {
 	LockData   *locks = GetLockStatusData();
 	int64		smallest = last;
 
+	store->own_flight = false;
 	for (int i = 0; i < locks->nelements; i++)
 	{
-		if (is_foreign_flight(&locks->locks[i], store))
+		if (!is_flight(&locks->locks[i], store))
+			continue;
+		if (locks->locks[i].pid == MyProcPid)
+			store->own_flight = true;
+		else
 			smallest = Min(smallest, decode_bound(locks->locks[i].locktag.locktag_field3, last));
 	}
 	return smallest;
@@ -225,7 +230,7 @@ es_settled_horizon(EsStore *store)
 	if (store->settled_horizon <= last && !ES_MUTANT("horizon goes back"))
 		horizon = Max(horizon, store->settled_horizon);
 	/* Not with own positions in it: prepared, they are somebody else's. */
-	if (!es_in_flight(store))
+	if (!store->own_flight)
 		store->settled_horizon = horizon;
 	return horizon;
 }

@@ -29,8 +29,10 @@
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
+#include "catalog/pg_am.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_collation.h"
+#include "catalog/pg_type.h"
 #include "common/hashfn.h"
 #include "executor/tuptable.h"
 #include "miscadmin.h"
@@ -38,6 +40,7 @@
 #include "storage/lock.h"
 #include "storage/proc.h"
 #include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
@@ -129,47 +132,62 @@ creator_in_flight(Relation heap, Relation index, const EsAggregate *aggregate)
 }
 
 /* The table and index in which rows in flight are looked for. */
-typedef struct Place
+typedef struct FlightTable
 {
 	Relation	heap;
 	Relation	index;
-} Place;
+} FlightTable;
+
+/* Is this the index that es_create_store() makes: a btree on the key alone? */
+static bool
+is_key_index(Relation heap, Relation index)
+{
+	AttrNumber	key = get_attnum(RelationGetRelid(heap), "key");
+
+	return index->rd_rel->relam == BTREE_AM_OID &&
+		index->rd_index->indnkeyatts == 1 &&
+		index->rd_index->indkey.values[0] == key &&
+		TupleDescAttr(RelationGetDescr(heap), key - 1)->atttypid == TEXTOID &&
+		index->rd_indcollation[0] == C_COLLATION_OID;
+}
 
 /*
  * Look for rows in flight below the executor, since no statement sees them; so only
  * in a plain table.  False for any other: there creators must keep their locks.
  */
 static bool
-open_place(const EsStore *store, Place *place)
+open_table(const EsStore *store, FlightTable *table)
 {
 	Oid			index_oid;
 
-	place->heap = table_open(store->aggregates_oid, AccessShareLock);
-	index_oid = es_primary_key_index(place->heap);
-	if (place->heap->rd_rel->relkind != RELKIND_RELATION || !OidIsValid(index_oid))
+	table->heap = table_open(store->aggregates_oid, AccessShareLock);
+	index_oid = es_primary_key_index(table->heap);
+	if (table->heap->rd_rel->relkind == RELKIND_RELATION && OidIsValid(index_oid))
 	{
-		table_close(place->heap, AccessShareLock);
-		return false;
+		table->index = index_open(index_oid, AccessShareLock);
+		if (is_key_index(table->heap, table->index))
+			return true;
+		index_close(table->index, AccessShareLock);
 	}
-	place->index = index_open(index_oid, AccessShareLock);
-	return true;
+	table_close(table->heap, AccessShareLock);
+	return false;
 }
 
 static void
-close_place(Place *place)
+close_table(FlightTable *table)
 {
-	index_close(place->index, AccessShareLock);
-	table_close(place->heap, AccessShareLock);
+	index_close(table->index, AccessShareLock);
+	table_close(table->heap, AccessShareLock);
 }
 
 /* Wait until no row for this key is in flight. */
 static void
-await_creator(const Place *place, const EsAggregate *aggregate, bool nowait)
+await_creator(const FlightTable *table, const EsAggregate *aggregate, bool nowait)
 {
 	TransactionId creator;
 
 	CHECK_FOR_INTERRUPTS();
-	while (TransactionIdIsValid(creator = creator_in_flight(place->heap, place->index, aggregate)))
+	while (TransactionIdIsValid(creator = creator_in_flight(table->heap, table->index, aggregate)))
 	{
 		if (!nowait)
 			XactLockTableWait(creator, NULL, NULL, XLTW_None);
@@ -180,20 +198,20 @@ await_creator(const Place *place, const EsAggregate *aggregate, bool nowait)
 
 /* Lock every key through the root. */
 static void
-lock_all_keys(EsStore *store, const Place *place, EsAggregate **absent, int count,
+lock_all_keys(EsStore *store, const FlightTable *table, EsAggregate **absent, int count,
 			  LOCKMODE mode, bool nowait)
 {
 	/* Better wait now than with the root in our hands. */
 	for (int i = 0; i < count && store->row_stands_for_key; i++)
-		await_creator(place, absent[i], nowait);
+		await_creator(table, absent[i], nowait);
 	lock_root(store, mode, nowait, absent, count);
 	for (int i = 0; i < count && store->row_stands_for_key; i++)
-		await_creator(place, absent[i], nowait);
+		await_creator(table, absent[i], nowait);
 }
 
 /* Lock the keys one by one: what comes later in key order is still free meanwhile. */
 static void
-lock_each_key(EsStore *store, const Place *place, EsAggregate **absent, int count, bool nowait)
+lock_each_key(EsStore *store, const FlightTable *table, EsAggregate **absent, int count, bool nowait)
 {
 	LOCKTAG		tag;
 
@@ -204,7 +222,7 @@ lock_each_key(EsStore *store, const Place *place, EsAggregate **absent, int coun
 		absent[i]->key_locked = true;
 		key_locks_held++;
 		if (store->row_stands_for_key)
-			await_creator(place, absent[i], nowait);
+			await_creator(table, absent[i], nowait);
 	}
 }
 
@@ -215,7 +233,7 @@ lock_each_key(EsStore *store, const Place *place, EsAggregate **absent, int coun
 void
 es_lock_keys(EsStore *store, EsAggregate **absent, int count, bool nowait)
 {
-	Place		place;
+	FlightTable table;
 	bool		creates = false;
 	bool		guards = false;
 
@@ -232,19 +250,19 @@ es_lock_keys(EsStore *store, EsAggregate **absent, int count, bool nowait)
 		key_locks_held = 0;
 	}
 
-	store->row_stands_for_key = open_place(store, &place);
+	store->row_stands_for_key = open_table(store, &table);
 	if (count > MAX_KEY_LOCKS_PER_CALL || key_locks_held + count > max_locks_per_xact)
-		lock_all_keys(store, &place, absent, count, creates ? CREATE_ALL : GUARD_ALL, nowait);
+		lock_all_keys(store, &table, absent, count, creates ? CREATE_ALL : GUARD_ALL, nowait);
 	else
 	{
 		if (guards)
 			lock_root(store, GUARD_INTENTION, nowait, absent, count);
 		if (creates)
 			lock_root(store, CREATE_INTENTION, nowait, absent, count);
-		lock_each_key(store, &place, absent, count, nowait);
+		lock_each_key(store, &table, absent, count, nowait);
 	}
 	if (store->row_stands_for_key)
-		close_place(&place);
+		close_table(&table);
 }
 
 /*
@@ -264,7 +282,7 @@ es_unlock_keys(EsStore *store, EsAggregate **chosen, int count)
 	{
 		if (chosen[i]->root_mode != NoLock)
 			root_mode = chosen[i]->root_mode;
-		if (chosen[i]->root_mode != NoLock && !chosen[i]->created)
+		if (chosen[i]->root_mode != NoLock && !chosen[i]->created && !chosen[i]->stored)
 			guards = true;
 		if (!chosen[i]->key_locked || !chosen[i]->created)
 			continue;

@@ -46,16 +46,6 @@
 
 PG_FUNCTION_INFO_V1(es_lock);
 
-/* The aggregate is locked by somebody else (55P03). */
-void
-es_report_busy(const EsAggregate *aggregate)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
-			 errmsg("could not obtain lock on aggregate \"%s\"", text_to_cstring(aggregate->key))));
-	pg_unreachable();
-}
-
 /*
  * The keys whose rows this transaction has locked, by hash.  After a rollback to a
  * savepoint it may say too much, and two keys may share a hash: either costs a bit
@@ -165,27 +155,22 @@ try_lock_rows(EsStore *store, EsAggregate **run, int count, bool nowait, ErrorDa
 	return locked;
 }
 
-/* Has any row of a run changed since we last took it over? */
+/* Has any row of a run another version since we last took it over? */
 static bool
 run_changed(EsStore *store, EsAggregate **run, int count)
 {
-	int64	   *versions = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(int64) * count);
-	bool	   *closed = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(bool) * count);
+	ItemPointerData *seen = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(ItemPointerData) * count);
 	bool		changed = false;
 
 	for (int i = 0; i < count; i++)
-	{
-		versions[i] = run[i]->stored_version;
-		closed[i] = run[i]->closed;
-	}
+		seen[i] = run[i]->row_tid;
 	es_look(store, run, count);
 	for (int i = 0; i < count; i++)
 	{
-		if (run[i]->stored_version != versions[i] || run[i]->closed != closed[i])
+		if (!run[i]->stored || !ItemPointerEquals(&seen[i], &run[i]->row_tid))
 			changed = true;
 	}
-	pfree(versions);
-	pfree(closed);
+	pfree(seen);
 	return changed;
 }
 

@@ -152,6 +152,16 @@ es_report_moved(const EsAggregate *aggregate)
 	pg_unreachable();
 }
 
+/* The aggregate is locked by somebody else (55P03). */
+void
+es_report_busy(const EsAggregate *aggregate)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+			 errmsg("could not obtain lock on aggregate \"%s\"", text_to_cstring(aggregate->key))));
+	pg_unreachable();
+}
+
 /* A row-level security policy hides the aggregate from the caller. */
 void
 es_report_hidden(text *key)

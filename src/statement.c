@@ -25,6 +25,7 @@
 #include "utils/guc.h"
 #include "utils/plancache.h"
 #include "utils/resowner.h"
+#include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
 #include "eventstore.h"
@@ -254,11 +255,16 @@ statement_plan(EsStore *store, EsStatement statement)
 			elog(ERROR, "could not prepare \"%s\": %s", query, SPI_result_code_string(SPI_result));
 		SPI_keepplan(plan);
 		store->plans[statement] = plan;
-		make_generic_plan(plan);
+		store->planned[statement] = false;
 		pfree(query);
 	}
-	else if (!SPI_plan_is_valid(plan))
+	/* If planning was interrupted, it is still to be done. */
+	if (!store->planned[statement] || !SPI_plan_is_valid(plan))
+	{
+		store->planned[statement] = false;
 		make_generic_plan(plan);
+		store->planned[statement] = true;
+	}
 	return plan;
 }
 
@@ -346,6 +352,14 @@ void
 es_execute(EsStore *store, EsStatement statement, Datum *values, const char *nulls)
 {
 	execute(store, statement, values, nulls, InvalidSnapshot, NULL);
+}
+
+/* The snapshot that shows what is there now, at every isolation level. */
+Snapshot
+es_latest_snapshot(void)
+{
+	/* Below REPEATABLE READ, SPI takes a new one for each statement. */
+	return IsolationUsesXactSnapshot() ? GetLatestSnapshot() : InvalidSnapshot;
 }
 
 /* The same with the snapshot given. */

@@ -141,10 +141,12 @@ store_table(Oid namespace_oid)
 	return InvalidOid;
 }
 
+/* One of the relations of a store; it must be of the right kind. */
 static Oid
-member_relation(const char *name, const EsStore *store)
+member_relation(const char *name, bool is_sequence, const EsStore *store)
 {
 	Oid			relid = get_relname_relid(name, store->namespace_oid);
+	char		kind;
 
 	if (!OidIsValid(relid))
 		ereport(ERROR,
@@ -152,6 +154,13 @@ member_relation(const char *name, const EsStore *store)
 				 errmsg("event store \"%s\" is incomplete: relation \"%s\" does not exist",
 						NameStr(store->namespace_name), name),
 				 errhint("Restore it from a backup, or remove the store with es_drop_store().")));
+	kind = get_rel_relkind(relid);
+	if (is_sequence ? kind != RELKIND_SEQUENCE :
+		kind != RELKIND_RELATION && kind != RELKIND_PARTITIONED_TABLE)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("relation \"%s\" of event store \"%s\" is not a %s",
+						name, NameStr(store->namespace_name), is_sequence ? "sequence" : "table")));
 	return relid;
 }
 
@@ -199,12 +208,12 @@ look_up_relations(EsStore *store, Oid namespace_oid)
 	store->namespace_oid = namespace_oid;
 	namestrcpy(&store->namespace_name, name);
 	store->store_oid = store_table(namespace_oid);
-	store->aggregates_oid = member_relation("es_aggregates", store);
-	store->events_oid = member_relation("es_events", store);
-	store->tags_oid = member_relation("es_tags", store);
-	store->sequence_oid = member_relation("es_position_seq", store);
-	store->watermark_oid = member_relation("es_watermark", store);
-	store->subscriptions_oid = member_relation("es_subscriptions", store);
+	store->aggregates_oid = member_relation("es_aggregates", false, store);
+	store->events_oid = member_relation("es_events", false, store);
+	store->tags_oid = member_relation("es_tags", false, store);
+	store->sequence_oid = member_relation("es_position_seq", true, store);
+	store->watermark_oid = member_relation("es_watermark", false, store);
+	store->subscriptions_oid = member_relation("es_subscriptions", false, store);
 }
 
 /* Find out what a store consists of, undisturbed by others' DDL. */

@@ -5,7 +5,8 @@
  *
  * A sleeping session must not hold back vacuum.  Called by itself, a procedure may
  * end its transaction, and with it the snapshot, before it sleeps.  Inside a
- * transaction block or a function it cannot, and waits only briefly.
+ * transaction block or a function it cannot, and after a write it must not; there it
+ * waits only briefly, or with its snapshot.
  *
  *-------------------------------------------------------------------------
  */
@@ -32,12 +33,16 @@ PG_FUNCTION_INFO_V1(es_wait_for);
 #define BRIEFLY_MS 100
 #define POLL_MS 20
 
-/* Are we called by itself, so that we may end the transaction? */
+/*
+ * May we end the transaction?  Not inside a transaction block or a function, and not
+ * if it has written something: the caller may still want to undo that.
+ */
 static bool
 may_end_transaction(FunctionCallInfo fcinfo)
 {
 	return fcinfo->context != NULL && IsA(fcinfo->context, CallContext) &&
-		!castNode(CallContext, fcinfo->context)->atomic;
+		!castNode(CallContext, fcinfo->context)->atomic &&
+		!TransactionIdIsValid(GetTopTransactionIdIfAny());
 }
 
 /* When a timeout from now on is over (22004, 22023). */
@@ -105,7 +110,8 @@ es_wait(PG_FUNCTION_ARGS)
 	TupleDesc	desc;
 	TimestampTz until;
 	int64		after;
-	Datum		horizon;
+	int64		horizon;
+	Datum		value;
 	bool		isnull = false;
 	MemoryContext caller_cxt = CurrentMemoryContext;
 	HeapTuple	result;
@@ -124,19 +130,20 @@ es_wait(PG_FUNCTION_ARGS)
 	store = es_current_store();
 	es_check_cursor(store, after);
 	if (RecoveryInProgress() || IsolationUsesXactSnapshot())
-		horizon = Int64GetDatum(poll_watermark(&store, after, until, may_end));
+		horizon = poll_watermark(&store, after, until, may_end);
 	else
 	{
 		/* From here to the end nothing needs a snapshot. */
 		if (may_end)
 			SPI_commit();
-		horizon = Int64GetDatum(es_wait_for_horizon(store, after, until));
+		horizon = es_wait_for_horizon(store, after, until);
 	}
-	es_harden(store, DatumGetInt64(horizon));
+	es_harden(store, horizon);
 	SPI_finish();
 
 	MemoryContextSwitchTo(caller_cxt);
-	result = heap_form_tuple(desc, &horizon, &isnull);
+	value = Int64GetDatum(horizon);
+	result = heap_form_tuple(desc, &value, &isnull);
 	PG_RETURN_DATUM(HeapTupleGetDatum(result));
 }
 

@@ -42,6 +42,7 @@
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
@@ -222,11 +223,23 @@ end_for_good(int code, Datum arg)
 }
 
 static void
+override(const char *setting, const char *value)
+{
+	SetConfigOption(setting, value, PGC_SUSET, PGC_S_OVERRIDE);
+}
+
+static void
 log_in(const WorkerOrders *orders)
 {
 	LOCKTAG		tag;
 
 	BackgroundWorkerInitializeConnectionByOid(orders->database, orders->user, 0);
+	/* Whatever the defaults of the role or the database are. */
+	override("default_transaction_isolation", "read committed");
+	override("default_transaction_read_only", "off");
+	override("statement_timeout", "0");
+	override("lock_timeout", "0");
+	override("idle_in_transaction_session_timeout", "0");
 	pgstat_report_appname(MyBgworkerEntry->bgw_name);
 	set_worker_tag(&tag, orders->database, orders->sequence);
 	StartTransactionCommand();

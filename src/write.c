@@ -132,8 +132,9 @@ es_next_version(int64 version, int nevents)
 /*
  * The shortcut for one append to an existing aggregate: lock the row, check the
  * expected version and move it, all in one statement.  Returns false if there is
- * no such row, and then has locked nothing: the scan looks at version and
- * closed_at before it locks.
+ * no such row.  Then it has usually locked nothing, since the scan looks at version
+ * and closed_at before it locks; only if the row was another when we had waited for
+ * it, we hold that one.
  */
 bool
 es_advance_version(EsStore *store, EsWrite *write)

@@ -54,7 +54,7 @@ END
 $$;
 SELECT pg_temp.wait(0), pg_temp.wait(3);
 
--- Called by itself or from a procedure it ends the transaction: what was done before stays.
+-- A procedure that has written something can still undo it: the transaction is not ended behind its back.
 CREATE PROCEDURE pg_temp.append_and_wait()
 LANGUAGE plpgsql
 AS $$
