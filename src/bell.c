@@ -42,31 +42,40 @@
 #define BUSY_SLEEP_MS 100
 #define IDLE_SLEEP_MS 1000
 
-/* A waiter that has just been served waits so long at least, to find more at once. */
-#define REST_MS 2
+/*
+ * A waiter looks for a new horizon no more often than this, however often the bell
+ * rings, and so finds more at once.  One that has slept for longer looks at once.
+ */
+#define REST_MS 5
 
-/* Does this transaction have to ring when it is over? */
-static bool ring_at_end = false;
+/* A transaction that appends to more stores than this rings for all. */
+#define MAX_BELLS 16
+
+/* The stores, by sequence, for which this transaction rings when it is over. */
+static Oid	bells[MAX_BELLS];
+static int	bell_count = 0;
+static bool ring_for_all = false;
 
 static MemoryContext bell_context = NULL;
 
-static TimestampTz last_served = 0;
+static TimestampTz last_look = 0;
 
+/* The bell of a store, or with InvalidOid the one for all. */
 static void
-set_bell_tag(LOCKTAG *tag)
+set_bell_tag(LOCKTAG *tag, Oid sequence)
 {
-	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, 0, 0, ES_LOCK_CLASS_BELL);
+	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, sequence, 0, ES_LOCK_CLASS_BELL);
 }
 
-/* Wake everybody who waits for this database's logs.  Must not fail. */
+/* Wake everybody who waits on a bell.  Must not fail. */
 static void
-ring(void)
+ring(Oid sequence)
 {
 	MemoryContext oldcxt = MemoryContextSwitchTo(bell_context);
 	VirtualTransactionId *waiters;
 	LOCKTAG		tag;
 
-	set_bell_tag(&tag);
+	set_bell_tag(&tag, sequence);
 	waiters = GetLockConflicts(&tag, ExclusiveLock, NULL);
 	for (; VirtualTransactionIdIsValid(*waiters); waiters++)
 	{
@@ -87,10 +96,14 @@ ring(void)
 static void
 ring_after_locks(ResourceReleasePhase phase, bool isCommit, bool isTopLevel, void *arg)
 {
-	if (phase != RESOURCE_RELEASE_AFTER_LOCKS || !isTopLevel || !ring_at_end)
+	if (phase != RESOURCE_RELEASE_AFTER_LOCKS || !isTopLevel || bell_count == 0)
 		return;
-	ring_at_end = false;
-	ring();
+	for (int i = 0; i < bell_count; i++)
+		ring(bells[i]);
+	if (ring_for_all)
+		ring(InvalidOid);
+	bell_count = 0;
+	ring_for_all = false;
 }
 
 /* Once per process. */
@@ -100,9 +113,9 @@ es_bell_init(void)
 	RegisterResourceReleaseCallback(ring_after_locks, NULL);
 }
 
-/* Have this transaction ring when it is over. */
+/* Have this transaction ring for a store when it is over. */
 void
-es_bell_remember(void)
+es_bell_remember(Oid sequence)
 {
 	if (bell_context == NULL)
 	{
@@ -116,7 +129,15 @@ es_bell_remember(void)
 		bell_context = GenerationContextCreate(TopMemoryContext, "eventstore bell",
 											   block, block, block);
 	}
-	ring_at_end = true;
+	for (int i = 0; i < bell_count; i++)
+	{
+		if (bells[i] == sequence)
+			return;
+	}
+	if (bell_count < MAX_BELLS)
+		bells[bell_count++] = sequence;
+	else
+		ring_for_all = true;
 }
 
 /* Sleep until the bell rings or so many milliseconds have passed. */
@@ -129,14 +150,22 @@ sleep_on_latch(long milliseconds)
 	CHECK_FOR_INTERRUPTS();
 }
 
-/* Let a stream of events gather for a moment, whatever the clock says. */
+/*
+ * Do not look again at once, whatever the clock says.  Deaf to the latch: those who
+ * ring meanwhile find it set, or nobody listening, and need send no signal.
+ */
 static void
 rest(void)
 {
 	TimestampTz now = GetCurrentTimestamp();
 
-	if (now >= last_served && !TimestampDifferenceExceeds(last_served, now, REST_MS))
-		sleep_on_latch(REST_MS);
+	if (now >= last_look && !TimestampDifferenceExceeds(last_look, now, REST_MS))
+	{
+		(void) WaitLatch(MyLatch, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, REST_MS, PG_WAIT_EXTENSION);
+		CHECK_FOR_INTERRUPTS();
+		now = GetCurrentTimestamp();
+	}
+	last_look = now;
 }
 
 /*
@@ -146,30 +175,29 @@ rest(void)
 int64
 es_wait_for_horizon(EsStore *store, int64 after, TimestampTz until)
 {
-	LOCKTAG		tag;
+	LOCKTAG		bell;
+	LOCKTAG		bell_for_all;
 	int64		horizon;
 
-	rest();
-	set_bell_tag(&tag);
-	(void) LockAcquire(&tag, ShareLock, false, false);
+	set_bell_tag(&bell, store->sequence_oid);
+	set_bell_tag(&bell_for_all, InvalidOid);
+	(void) LockAcquire(&bell, ShareLock, false, false);
+	(void) LockAcquire(&bell_for_all, ShareLock, false, false);
 	for (;;)
 	{
-		int64		last;
-		TimestampTz now;
 		long		left;
+		long		longest;
 
+		rest();
 		horizon = es_settled_horizon(store);
-		if (horizon > after)
+		left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until);
+		if (horizon > after || left <= 0)
 			break;
-		now = GetCurrentTimestamp();
-		left = TimestampDifferenceMilliseconds(now, until);
-		if (left <= 0)
-			break;
-		last = es_last_position(store);
+		longest = es_last_position(store) > horizon ? BUSY_SLEEP_MS : IDLE_SLEEP_MS;
 		InvalidateCatalogSnapshotConditionally();
-		sleep_on_latch(Min(left, last > horizon ? BUSY_SLEEP_MS : IDLE_SLEEP_MS));
+		sleep_on_latch(Min(left, longest));
 	}
-	LockRelease(&tag, ShareLock, false);
-	last_served = GetCurrentTimestamp();
+	LockRelease(&bell, ShareLock, false);
+	LockRelease(&bell_for_all, ShareLock, false);
 	return horizon;
 }

@@ -291,7 +291,7 @@ extern int64 es_settled_horizon(EsStore *store);
 
 /* bell.c */
 extern void es_bell_init(void);
-extern void es_bell_remember(void);
+extern void es_bell_remember(Oid sequence);
 extern int64 es_wait_for_horizon(EsStore *store, int64 after, TimestampTz until);
 
 /* feed.c */

@@ -165,7 +165,7 @@ es_take_off(EsStore *store)
 	set_flight_tag(&store->flight, store, bound);
 	store->flight_bound = bound;
 	(void) LockAcquire(&store->flight, ShareLock, false, false);
-	es_bell_remember();
+	es_bell_remember(store->sequence_oid);
 	ES_PAUSE("after lock");
 	return bound;
 }
