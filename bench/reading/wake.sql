@@ -14,7 +14,7 @@ DECLARE
 	returned timestamptz[];
 BEGIN
 	FOR i IN 1 .. appends LOOP
-		PERFORM pg_sleep(0.005);
+		PERFORM pg_sleep(0.02);
 		COMMIT;
 		result := es_try_append((7000000000000000 + i)::text, events);
 		positions := positions || result.last_position;
