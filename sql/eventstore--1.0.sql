@@ -665,7 +665,10 @@ JOIN pg_catalog.pg_class AS c ON c.oid = l.classid AND c.relkind = 'S'
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 CROSS JOIN LATERAL (SELECT CASE WHEN pg_catalog.has_sequence_privilege(c.oid, 'SELECT, USAGE') THEN coalesce(pg_catalog.pg_sequence_last_value(l.classid), 0) END AS last) AS s
 LEFT JOIN pg_catalog.pg_stat_activity AS a ON a.pid = l.pid
-LEFT JOIN pg_catalog.pg_prepared_xacts AS p ON l.pid IS NULL AND l.virtualtransaction = '-1/' || p.transaction::text
+-- A prepared transaction is known by its lock on its own id: until a restart it keeps the virtual id of its session.
+LEFT JOIN (pg_catalog.pg_prepared_xacts AS p
+		   JOIN pg_catalog.pg_locks AS x ON x.locktype = 'transactionid' AND x.transactionid = p.transaction AND x.pid IS NULL)
+	   ON l.pid IS NULL AND x.virtualtransaction = l.virtualtransaction
 WHERE l.locktype = 'advisory' AND l.objsubid = 26019 AND l.granted
   AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database());
 
