@@ -81,6 +81,16 @@ is($node->safe_psql('test', "SELECT es_horizon() - last_value, (SELECT count(*) 
 is($node->safe_psql('test', 'SELECT gid FROM pg_prepared_xacts'), 'unrelated', 'the unrelated one is still there');
 $node->safe_psql('test', q(ROLLBACK PREPARED 'unrelated'));
 
+# An open append in another database is another log's.
+make_database($node, 'elsewhere', 'app');
+my $elsewhere = new_session($node, 'elsewhere');
+$elsewhere->get(join ";\n", 'BEGIN', append('elsewhere', 'open'));
+$node->safe_psql('test', append('plain', 'while another database has an open append'));
+is($node->safe_psql('test', "SELECT es_horizon() - last_value, (SELECT count(*) FROM es_in_flight) FROM app.es_position_seq"),
+	'0|0', 'an append in another database holds back nobody here');
+is($node->safe_psql('elsewhere', 'SELECT es_horizon(), (SELECT count(*) FROM es_in_flight)'), '0|1', 'but its own readers');
+$elsewhere->quit;
+
 # Who has prepared it has seen its own events before, and must not now.
 my $session = new_session($node, 'test');
 my $own = $session->get(join ";\n", 'BEGIN', append('prepared', 'own'), 'SELECT max(position) FROM es_read_all()');
