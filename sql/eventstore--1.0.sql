@@ -806,6 +806,10 @@ BEGIN
 		RETURN;
 	END IF;
 	IF lease IS NOT NULL THEN
+		-- A crash must not take the claim back: its epoch would be given out twice.
+		IF current_setting('synchronous_commit') = 'off' THEN
+			PERFORM set_config('synchronous_commit', 'local', true);
+		END IF;
 		claim.epoch := claim.epoch + 1;
 		EXECUTE format('UPDATE %I.es_subscriptions AS s SET epoch = $3, claimed_until = clock_timestamp() + $4, claimed_by = $5 '
 					   'WHERE s.subscription = $1 AND s.partition = $2', schema_name)
@@ -861,7 +865,7 @@ END
 $$;
 
 COMMENT ON FUNCTION @extschema@.es_fetch(text, integer, interval, name) IS
-'Claims a free partition of a subscription and returns its next events, up to max_count, after those parked ones that are due again (parked is true: call es_unpark() when one is handled). Without a lease the claim ends with the transaction: handle the events and es_advance() in it, and each is handled exactly once. With a lease commit, handle, and es_advance() with the epoch. No row: all partitions are claimed. Nothing to handle: one row without an event; advance all the same. Errors: 42704 no such subscription; 25001 above READ COMMITTED; 22004, 22023 bad arguments; 42P01 no store; 42501 no rights.';
+'Claims a free partition of a subscription and returns its next events, up to max_count, after those parked ones that are due again (parked is true: call es_unpark() when one is handled). Without a lease the claim ends with the transaction: handle the events and es_advance() in it, and each is handled exactly once. With a lease commit (which then waits for the disk), handle, and es_advance() with the epoch. No row: all partitions are claimed. Nothing to handle: one row without an event; advance all the same. Errors: 42704 no such subscription; 25001 above READ COMMITTED; 22004, 22023 bad arguments; 42P01 no store; 42501 no rights.';
 
 CREATE FUNCTION @extschema@.es_advance(subscription text, partition integer, from_position bigint, to_position bigint, epoch bigint DEFAULT NULL, schema_name name DEFAULT @extschema@.es_current_store()) RETURNS void
 LANGUAGE plpgsql

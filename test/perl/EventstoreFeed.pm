@@ -248,6 +248,7 @@ sub new
 		seed => $ENV{EVENTSTORE_TEST_SEED} // int(rand(1_000_000_000)),
 		directory => PostgreSQL::Test::Utils::tempdir('feed'),
 		settings => {},
+		round => 0,
 		appenders => [],
 		readers => [],
 		%arg
@@ -399,18 +400,19 @@ sub _script
 sub start_appenders
 {
 	my ($self, $count) = @_;
+	my $round = 'r' . ++$self->{round};
 
-	foreach my $i (1 .. $count)
+	foreach my $name (map { "${round}a$_" } 1 .. $count)
 	{
-		my $file = $self->_script("a$i", map { _transaction("a$i", $_) } 1 .. 1500);
+		my $file = $self->_script($name, map { _transaction($name, $_) } 1 .. 1500);
 
-		push @{ $self->{appenders} }, $self->_start_psql("a$i", $self->_connstr("a$i"), '-f', $file);
+		push @{ $self->{appenders} }, $self->_start_psql($name, $self->_connstr($name), '-f', $file);
 	}
-	my $file = $self->_script('resolver',
+	my $file = $self->_script("${round}resolver",
 		(qq(SELECT format('%s PREPARED %L', CASE WHEN random() < 0.3 THEN 'ROLLBACK' ELSE 'COMMIT' END, gid)
 			FROM pg_prepared_xacts WHERE gid LIKE 'left.%' AND prepared < clock_timestamp() - random() * interval '200 ms' \\gexec
 			SELECT pg_sleep(0.01);)) x 1500);
-	push @{ $self->{appenders} }, $self->_start_psql('resolver', $self->_connstr('resolver'), '-f', $file);
+	push @{ $self->{appenders} }, $self->_start_psql("${round}resolver", $self->_connstr("${round}resolver"), '-f', $file);
 	return;
 }
 
@@ -476,6 +478,18 @@ sub _finish
 	return;
 }
 
+sub _end_prepared
+{
+	my ($self, $condition) = @_;
+
+	$self->{node}->psql(
+		$self->{db},
+		qq(SELECT format('%s PREPARED %L', CASE WHEN random() < 0.3 THEN 'ROLLBACK' ELSE 'COMMIT' END, gid)
+			FROM pg_prepared_xacts WHERE database = current_database() AND $condition \\gexec),
+		on_error_stop => 0);
+	return;
+}
+
 # No more appends; what is left prepared is ended.
 sub stop_appenders
 {
@@ -491,13 +505,21 @@ sub stop_appenders
 	{
 		usleep(50_000);
 		$running = grep { $_->{run}->pumpable && eval { $_->{run}->pump_nb; 1 } } @{ $self->{appenders} };
-		$node->psql(
-			$db,
-			q(SELECT format('COMMIT PREPARED %L', gid) FROM pg_prepared_xacts
-				WHERE database = current_database() AND gid LIKE 'left.%' \gexec),
-			on_error_stop => 0);
+		$self->_end_prepared("gid LIKE 'left.%'");
 	} while ($running > 0 && time() < $end);
 	$self->_finish($self->{appenders});
+	return;
+}
+
+# The server was gone, and they with it.  What they had prepared, to end it
+# themselves, is ended; what they left to others still is.
+sub appenders_are_gone
+{
+	my ($self) = @_;
+
+	$self->_finish($self->{appenders});
+	$self->{appenders} = [];
+	$self->_end_prepared("gid NOT LIKE 'left.%'");
 	return;
 }
 

@@ -81,14 +81,13 @@ is($node->safe_psql('test', "SELECT es_horizon() - last_value, (SELECT count(*) 
 is($node->safe_psql('test', 'SELECT gid FROM pg_prepared_xacts'), 'unrelated', 'the unrelated one is still there');
 $node->safe_psql('test', q(ROLLBACK PREPARED 'unrelated'));
 
-# An open append in another database is another log's.
+# Nor does anybody in another database, whatever he has open there.
 make_database($node, 'elsewhere', 'app');
 my $elsewhere = new_session($node, 'elsewhere');
-$elsewhere->get(join ";\n", 'BEGIN', append('elsewhere', 'open'));
-$node->safe_psql('test', append('plain', 'while another database has an open append'));
+$elsewhere->get(join ";\n", 'BEGIN', append('k', 'elsewhere'), 'CREATE TABLE more (x integer)');
+$node->safe_psql('test', append('plain', 'meanwhile'));
 is($node->safe_psql('test', "SELECT es_horizon() - last_value, (SELECT count(*) FROM es_in_flight) FROM app.es_position_seq"),
-	'0|0', 'an append in another database holds back nobody here');
-is($node->safe_psql('elsewhere', 'SELECT es_horizon(), (SELECT count(*) FROM es_in_flight)'), '0|1', 'but its own readers');
+	'0|0', 'an append that is open in another database holds back nobody');
 $elsewhere->quit;
 
 # Who has prepared it has seen its own events before, and must not now.
@@ -155,6 +154,14 @@ foreach my $way (@ways)
 		'>', $given, "$name: its position is not handed out again");
 	is((run_sql($node, 'test', "SELECT count(*) FROM es_read_all($given)"))[1], '1', "$name: the cursor is good");
 }
+
+# The epoch that a consumer outside is given is no other's, so that it fences.
+$node->safe_psql('test', q(SELECT es_create_subscription('leased')));
+my $epoch = $node->safe_psql('test', q(SELECT DISTINCT epoch FROM es_fetch('leased', 1, '1 microsecond')));
+crash();
+cmp_ok($node->safe_psql('test', q(SELECT DISTINCT epoch FROM es_fetch('leased', 1, '1 hour'))), '>', $epoch, 'an epoch is not given twice over a crash');
+is((run_sql($node, 'test', qq(SELECT es_advance('leased', 0, 0, 1, $epoch))))[0], 'VE008', 'who has the old one is refused');
+$node->safe_psql('test', q(SELECT es_drop_subscription('leased')));
 
 # The end of the WAL may be at the beginning of a page: all places are tried.
 is( (run_sql(
