@@ -176,7 +176,8 @@ end_of_page(EsStore *store, int64 upto)
 {
 	int64		horizon = es_readable_horizon(store);
 
-	if (upto > horizon && !needs_watermark() && upto <= es_last_position(store))
+	if (upto > horizon && upto < PG_INT64_MAX &&
+		(needs_watermark() || upto <= es_last_position(store)))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("the log is settled up to position " INT64_FORMAT ", not yet up to " INT64_FORMAT,

@@ -55,6 +55,8 @@ BEGIN ISOLATION LEVEL REPEATABLE READ;
 SELECT position, type FROM es_read_all();
 SELECT position, type FROM es_read_all(query => '[{"types": ["Paid"]}]');
 SELECT * FROM es_read_all(1);
+-- A horizon that another session has found on the primary is not reached here yet.
+SELECT code, message FROM pg_temp.refusal('SELECT es_read_all(0, 10, to_position => 2)');
 SELECT es_horizon();
 CALL es_wait(0, '1 hour');
 SELECT subscription, position, lag FROM es_subscription_status;
