@@ -15,7 +15,7 @@ CREATE TYPE @extschema@.es_append_result AS (
 );
 
 COMMENT ON TYPE @extschema@.es_append_result IS
-'Outcome of one entry of an append. status: appended, repeated, checked, not_written, version_conflict, aggregate_not_found, aggregate_closed or request_id_reused. version: after the write (of a repeat: as it was then); of a refusal the actual one.';
+'Outcome of one entry of an append. status: appended, repeated, checked, not_written, version_conflict, aggregate_not_found, aggregate_closed, condition_failed or request_id_reused. version: after the write (of a repeat: as it was then); of a refusal the actual one.';
 
 CREATE TYPE @extschema@.es_event AS (
 	position bigint,
@@ -229,6 +229,23 @@ BEGIN
 	EXECUTE format('COMMENT ON COLUMN %I.es_parked_events.parked_at IS %L', schema_name, 'When it was first parked');
 	EXECUTE format('COMMENT ON COLUMN %I.es_parked_events.retry_at IS %L', schema_name, 'From when es_fetch() gives it out again; null: not until es_unpark()');
 
+	-- A cache that its writers may also empty: no guard.
+	EXECUTE format($sql$
+		CREATE TABLE %1$I.es_snapshots (
+			key text COLLATE "C" NOT NULL,
+			version bigint NOT NULL,
+			state jsonb NOT NULL,
+			recorded_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+			CONSTRAINT es_snapshots_pkey PRIMARY KEY (key)
+		) WITH (fillfactor = 80)
+		$sql$, schema_name);
+	EXECUTE format('COMMENT ON TABLE %I.es_snapshots IS %L', schema_name,
+		'Event store: the state that the events of an aggregate fold to, saved by es_save_snapshot() so that es_load() need not return them all. May be deleted at any time.');
+	EXECUTE format('COMMENT ON COLUMN %I.es_snapshots.key IS %L', schema_name, 'The aggregate');
+	EXECUTE format('COMMENT ON COLUMN %I.es_snapshots.version IS %L', schema_name, 'Version of the last event in the state');
+	EXECUTE format('COMMENT ON COLUMN %I.es_snapshots.state IS %L', schema_name, 'The state, in whatever form the application gave it');
+	EXECUTE format('COMMENT ON COLUMN %I.es_snapshots.recorded_at IS %L', schema_name, 'When it was saved');
+
 	EXECUTE format($sql$
 		CREATE TABLE %1$I.es_store (
 			format_version integer NOT NULL,
@@ -244,7 +261,7 @@ BEGIN
 	EXECUTE format('INSERT INTO %I.es_store (format_version) VALUES (1)', schema_name);
 
 	-- Whatever ALTER DEFAULT PRIVILEGES says, nothing is everybody's.
-	FOREACH relation IN ARRAY ARRAY['es_aggregates', 'es_events', 'es_tags', 'es_watermark', 'es_subscriptions', 'es_parked_events', 'es_store', 'es_position_seq']
+	FOREACH relation IN ARRAY ARRAY['es_aggregates', 'es_events', 'es_tags', 'es_watermark', 'es_subscriptions', 'es_parked_events', 'es_snapshots', 'es_store', 'es_position_seq']
 	LOOP
 		EXECUTE format('REVOKE ALL ON %s %I.%I FROM PUBLIC',
 					   CASE WHEN relation = 'es_position_seq' THEN 'SEQUENCE' ELSE 'TABLE' END, schema_name, relation);
@@ -289,7 +306,7 @@ AS $$
 BEGIN
 	PERFORM @extschema@.es_require_store(schema_name);
 	-- A store that lacks a part goes as well.
-	EXECUTE format('DROP TABLE IF EXISTS %1$I.es_store, %1$I.es_aggregates, %1$I.es_events, %1$I.es_tags, %1$I.es_watermark, %1$I.es_subscriptions, %1$I.es_parked_events', schema_name);
+	EXECUTE format('DROP TABLE IF EXISTS %1$I.es_store, %1$I.es_aggregates, %1$I.es_events, %1$I.es_tags, %1$I.es_watermark, %1$I.es_subscriptions, %1$I.es_parked_events, %1$I.es_snapshots', schema_name);
 	EXECUTE format('DROP SEQUENCE IF EXISTS %I.es_position_seq', schema_name);
 END
 $$;
@@ -452,19 +469,20 @@ BEGIN
 	END IF;
 
 	EXECUTE format('GRANT USAGE ON SCHEMA %I TO %s', schema_name, role);
-	EXECUTE format('GRANT SELECT ON %1$I.es_store, %1$I.es_aggregates, %1$I.es_events, %1$I.es_tags, %1$I.es_watermark, %1$I.es_subscriptions, %1$I.es_parked_events TO %2$s', schema_name, role);
+	EXECUTE format('GRANT SELECT ON %1$I.es_store, %1$I.es_aggregates, %1$I.es_events, %1$I.es_tags, %1$I.es_watermark, %1$I.es_subscriptions, %1$I.es_parked_events, %1$I.es_snapshots TO %2$s', schema_name, role);
 	-- The end of the log is read off the sequence.
 	EXECUTE format('GRANT SELECT ON SEQUENCE %I.es_position_seq TO %s', schema_name, role);
 	IF privileges IN ('writer', 'admin') THEN
 		EXECUTE format('GRANT INSERT ON %1$I.es_aggregates, %1$I.es_events, %1$I.es_tags TO %2$s', schema_name, role);
 		EXECUTE format('GRANT UPDATE ON %I.es_aggregates TO %s', schema_name, role);
+		EXECUTE format('GRANT INSERT, UPDATE, DELETE ON %I.es_snapshots TO %s', schema_name, role);
 		EXECUTE format('GRANT USAGE ON SEQUENCE %I.es_position_seq TO %s', schema_name, role);
 	END IF;
 	IF privileges IN ('consumer', 'admin') THEN
 		EXECUTE format('GRANT INSERT, UPDATE, DELETE ON %1$I.es_watermark, %1$I.es_subscriptions, %1$I.es_parked_events TO %2$s', schema_name, role);
 	END IF;
 	IF privileges = 'admin' THEN
-		EXECUTE format('GRANT ALL ON %1$I.es_store, %1$I.es_aggregates, %1$I.es_events, %1$I.es_tags, %1$I.es_watermark, %1$I.es_subscriptions, %1$I.es_parked_events TO %2$s WITH GRANT OPTION', schema_name, role);
+		EXECUTE format('GRANT ALL ON %1$I.es_store, %1$I.es_aggregates, %1$I.es_events, %1$I.es_tags, %1$I.es_watermark, %1$I.es_subscriptions, %1$I.es_parked_events, %1$I.es_snapshots TO %2$s WITH GRANT OPTION', schema_name, role);
 		EXECUTE format('GRANT ALL ON SEQUENCE %I.es_position_seq TO %s WITH GRANT OPTION', schema_name, role);
 		EXECUTE format('GRANT USAGE ON SCHEMA %I TO %s WITH GRANT OPTION', schema_name, role);
 	END IF;
@@ -472,7 +490,7 @@ END
 $$;
 
 COMMENT ON FUNCTION @extschema@.es_grant(regrole, text, name) IS
-'Grants a role what it needs on a store (by default the current one). reader: read events and versions. writer: also append. consumer: read, work on subscriptions, run the worker. admin: all rights on the tables, and to grant them on; the append-only guard holds all the same. Errors: 22004, 22023 for bad arguments, 42P01 without a store, 42501 without the right to grant.';
+'Grants a role what it needs on a store (by default the current one). reader: read events and versions. writer: also append, and save snapshots. consumer: read, work on subscriptions, run the worker. admin: all rights on the tables, and to grant them on; the append-only guard holds all the same. Errors: 22004, 22023 for bad arguments, 42P01 without a store, 42501 without the right to grant.';
 
 -- Writing
 
@@ -495,7 +513,7 @@ LANGUAGE c
 AS 'MODULE_PATHNAME';
 
 COMMENT ON FUNCTION @extschema@.es_append_many(jsonb, text) IS
-'Appends to several aggregates, all or none. writes: an array of {"key", "events", "expected_version", "allow_create"}; an entry without events is a guard that checks its aggregate and holds it still to the end of the transaction. Locks in key order. A refusal is an error with all refusals in DETAIL. Errors as es_append().';
+'Appends to several aggregates, all or none. writes: an array of {"key", "events", "expected_version", "allow_create", "conditions"}; an entry without events is a guard that checks its aggregate or its conditions and holds them still to the end of the transaction. conditions: an array of {"query", "after"}, each refused (VE004) if an event that matches the query, every item of which names a tag, has come after the position, which es_query() returned. Locks aggregates in key order, then the tags of conditions (exclusively) and of events (shared by writers), to the end of the transaction. A refusal is an error with all refusals in DETAIL. Errors as es_append(); 25001 for conditions above READ COMMITTED, VE007 for a position beyond the end of the log.';
 
 CREATE FUNCTION @extschema@.es_try_append_many(writes jsonb, request_id text DEFAULT NULL) RETURNS SETOF @extschema@.es_append_result
 LANGUAGE c
@@ -509,7 +527,7 @@ LANGUAGE c
 AS 'MODULE_PATHNAME';
 
 COMMENT ON FUNCTION @extschema@.es_append_each(jsonb) IS
-'Makes several independent appends in one call, each on its own merits. writes: an array of {"key", "events", "expected_version", "allow_create", "request_id"}. Refusals (VE001 to VE005) are rows; anything else is an error of the whole call. Errors and locks as es_append_many().';
+'Makes several independent appends in one call, each on its own merits. writes: an array of {"key", "events", "expected_version", "allow_create", "conditions", "request_id"}. Refusals (VE001 to VE005) are rows; anything else is an error of the whole call. Errors and locks as es_append_many().';
 
 CREATE FUNCTION @extschema@.es_find_request(key text, request_id text) RETURNS SETOF @extschema@.es_append_result
 LANGUAGE c ROWS 1
@@ -524,6 +542,43 @@ AS 'MODULE_PATHNAME';
 
 COMMENT ON FUNCTION @extschema@.es_lock(text[], boolean) IS
 'Locks aggregates, absent ones too, to the end of the transaction, in key order, and returns their versions. Errors: 55P03 if one is busy and nowait is set (or lock_timeout passes), 40001 above READ COMMITTED if one is newer than the snapshot, 22004, 22023 bad arguments, 42P01 no store, 42501 no rights, 25006 read-only transaction.';
+
+-- Deciding
+
+CREATE FUNCTION @extschema@.es_query(query jsonb, after_position bigint DEFAULT 0) RETURNS SETOF @extschema@.es_event
+LANGUAGE c
+AS 'MODULE_PATHNAME';
+
+COMMENT ON FUNCTION @extschema@.es_query(jsonb, bigint) IS
+'Events after a position that match a query, every item of which names a tag, in order of position: what a decision with an append condition is based on. The highest position returned (after_position if there is none) is what "after" of the condition must be. Waits for open transactions that have written an event with the first tag of an item, and lets go when it has its snapshot; on a standby reads up to the watermark. Errors: 22004, 22023 bad arguments; 25001 above READ COMMITTED; VE007 for a position beyond the end of the log; 42P01 no store; 42501 no rights; 55000 no watermark where one is needed.';
+
+CREATE FUNCTION @extschema@.es_execute(key text, decide regproc, command jsonb DEFAULT NULL, max_retries integer DEFAULT 3, request_id text DEFAULT NULL) RETURNS TABLE (status text, version bigint, attempts integer)
+LANGUAGE c ROWS 1
+AS 'MODULE_PATHNAME';
+
+COMMENT ON FUNCTION @extschema@.es_execute(text, regproc, jsonb, integer, text) IS
+'Carries out a command: calls decide(key text, version bigint, command jsonb) RETURNS jsonb and appends the events that it returns if the aggregate is still at that version; otherwise locks it and starts over, at most max_retries times, then VE001. What a discarded attempt has written is undone. NULL or no events: nothing to append, status not_written. request_id: a command that was carried out is not decided again, status repeated. Errors as es_append(), those of decide as they are; 22023 if decide is not such a function; 25001 above READ COMMITTED. Locks as es_append().';
+
+CREATE FUNCTION @extschema@.es_execute_many(keys text[], decide regproc, command jsonb DEFAULT NULL, max_retries integer DEFAULT 3, request_id text DEFAULT NULL) RETURNS SETOF @extschema@.es_append_result
+LANGUAGE c
+AS 'MODULE_PATHNAME';
+
+COMMENT ON FUNCTION @extschema@.es_execute_many(text[], regproc, jsonb, integer, text) IS
+'As es_execute(), for a function decide(command jsonb) RETURNS jsonb that returns writes, guards and conditions as es_append_many() takes them. keys: what is locked after a conflict (VE001, VE004), together with whatever the writes were about; with a request_id at least one of them must be appended to, so that a repeat is found. NULL or no writes: no rows. Errors and locks as es_append_many() and es_execute().';
+
+CREATE FUNCTION @extschema@.es_load(key text) RETURNS TABLE (version bigint, snapshot_version bigint, state jsonb, events jsonb)
+LANGUAGE c STABLE PARALLEL SAFE ROWS 1
+AS 'MODULE_PATHNAME';
+
+COMMENT ON FUNCTION @extschema@.es_load(text) IS
+'One row with all that it takes to decide: the version of an aggregate, its latest snapshot (0 and NULL if there is none) and an array of the events after it. A missing aggregate: 0, 0, NULL, []. Errors: 22004, 22023 bad key; 42P01 no store; 42501 no rights.';
+
+CREATE FUNCTION @extschema@.es_save_snapshot(key text, version bigint, state jsonb) RETURNS boolean
+LANGUAGE c
+AS 'MODULE_PATHNAME';
+
+COMMENT ON FUNCTION @extschema@.es_save_snapshot(text, bigint, jsonb) IS
+'Saves the state that the events of an aggregate fold to up to a version, in place of an older snapshot or one of the same version. False if there is a newer one. Errors: 22004, 22023 bad arguments, and 22023 if the aggregate has not got to that version; 42P01 no store; 42501 no rights; 25006 read-only transaction.';
 
 -- Reading
 

@@ -37,18 +37,22 @@ compare_writes(const void *a, const void *b)
 	return es_compare_keys((*(EsWrite *const *) a)->key, (*(EsWrite *const *) b)->key);
 }
 
-/* Find the distinct keys of a call and bind its writes to them. */
+/* Find the distinct keys of a call and bind its writes to them, but for guards without a key. */
 void
 es_collect_aggregates(EsCall *call)
 {
 	EsWrite   **by_key = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(EsWrite *) * call->nwrites);
+	int			count = 0;
 
 	call->aggregates = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(EsAggregate) * call->nwrites);
 	for (int i = 0; i < call->nwrites; i++)
-		by_key[i] = &call->writes[i];
-	qsort(by_key, call->nwrites, sizeof(EsWrite *), compare_writes);
+	{
+		if (call->writes[i].key != NULL)
+			by_key[count++] = &call->writes[i];
+	}
+	qsort(by_key, count, sizeof(EsWrite *), compare_writes);
 
-	for (int i = 0; i < call->nwrites; i++)
+	for (int i = 0; i < count; i++)
 	{
 		EsAggregate *aggregate;
 
@@ -140,7 +144,7 @@ es_refuse_hidden(EsStore *store, EsAggregate **missing, int count)
 	if (count == 0 || check_enable_rls(store->aggregates_oid, InvalidOid, true) != RLS_ENABLED)
 		return;
 	keys = es_key_array(missing, count);
-	es_execute_as_owner(store, ES_LOOK_AS_OWNER, &keys, es_latest_snapshot());
+	es_run_as_owner(store, ES_LOOK_AS_OWNER, &keys, es_latest_snapshot());
 	if (SPI_processed > 0)
 		es_report_hidden(row_aggregate(SPI_tuptable->vals[0], missing, count)->key);
 	SPI_freetuptable(SPI_tuptable);
@@ -168,7 +172,7 @@ es_mark_moved(EsStore *store, EsAggregate **chosen, int count)
 		pointers[i] = &seen[i];
 	}
 	keys = es_key_array(chosen, count);
-	es_execute(store, ES_LOOK, &keys, NULL);
+	es_run(store, ES_LOOK, &keys, NULL);
 	es_take_rows(pointers, count);
 	for (int i = 0; i < count; i++)
 		chosen[i]->moved = seen[i].stored != chosen[i]->stored ||
@@ -198,7 +202,7 @@ es_look(EsStore *store, EsAggregate **chosen, int count)
 		chosen[i]->stored_version = 0;
 	}
 	keys = es_key_array(chosen, count);
-	es_execute_snapshot(store, ES_LOOK, &keys, NULL, es_latest_snapshot());
+	es_run_snapshot(store, ES_LOOK, &keys, NULL, es_latest_snapshot());
 	es_take_rows(chosen, count);
 
 	missing = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(EsAggregate *) * count);

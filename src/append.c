@@ -13,8 +13,9 @@
  * 2. Decide.  What is visibly refused is refused now: no lock is taken and no
  *	  transaction id assigned.  (In the atomic forms that ends the call.)  Not so
  *	  an entry with a request id: it may be the repeat of one still in flight.
- * 3. Lock, in the order told in lock.c, and take over what is there now.
- * 4. Look for request ids; decide again, now for good.
+ * 3. Lock: aggregates, in the order told in lock.c, and take over what is there now;
+ *	  then tags, as told in tag_lock.c.
+ * 4. Look for request ids and at the conditions; decide again, now for good.
  * 5. Write: versions, tags, events, the latter in the order of the entries.
  *
  * Nothing is written before everything is decided, so a refused call leaves
@@ -38,6 +39,7 @@
 #include "utils/builtins.h"
 
 #include "eventstore.h"
+#include "testing.h"
 
 PG_FUNCTION_INFO_V1(es_append);
 PG_FUNCTION_INFO_V1(es_try_append);
@@ -87,7 +89,7 @@ decide_by_request(EsWrite *write)
 
 /* The outcome of an entry by the state of its aggregate. */
 static EsStatus
-decide_by_version(const EsCall *call, const EsWrite *write)
+decide_by_version(const EsCall *call, EsWrite *write)
 {
 	const EsAggregate *aggregate = write->aggregate;
 
@@ -97,6 +99,8 @@ decide_by_version(const EsCall *call, const EsWrite *write)
 		return ES_VERSION_CONFLICT;
 	if (!write->has_expected && aggregate->version == 0 && !write->allow_create)
 		return ES_AGGREGATE_NOT_FOUND;
+	if (!es_conditions_hold(call, write))
+		return ES_CONDITION_FAILED;
 	if (write->nevents == 0)
 		return ES_CHECKED;
 	if (call->locked && !write->has_expected && aggregate->version > 0)
@@ -104,12 +108,28 @@ decide_by_version(const EsCall *call, const EsWrite *write)
 	return ES_APPENDED;
 }
 
+/* Decide a guard that is about no aggregate. */
+static void
+decide_conditions(const EsCall *call, EsWrite *write)
+{
+	if (write->remembered || es_conditions_hold(call, write))
+		write->status = ES_CHECKED;
+	else
+		write->status = ES_CONDITION_FAILED;
+}
+
 static void
 decide_write(const EsCall *call, EsWrite *write)
 {
 	EsAggregate *aggregate = write->aggregate;
-	EsStatus	status = decide_by_request(write);
+	EsStatus	status;
 
+	if (aggregate == NULL)
+	{
+		decide_conditions(call, write);
+		return;
+	}
+	status = decide_by_request(write);
 	if (status == ES_NOT_WRITTEN)
 		status = decide_by_version(call, write);
 	write->status = status;
@@ -132,7 +152,7 @@ decide(EsCall *call)
 		call->aggregates[i].version = call->aggregates[i].stored_version;
 	for (int i = 0; i < call->nwrites; i++)
 	{
-		if (!call->writes[i].aggregate->settled)
+		if (!es_is_settled(&call->writes[i]))
 			decide_write(call, &call->writes[i]);
 	}
 }
@@ -158,7 +178,8 @@ choose_aggregates(EsCall *call, int *count)
 		call->aggregates[i].settled = true;
 	for (int i = 0; i < call->nwrites; i++)
 	{
-		if (call->atomic || needs_lock(&call->writes[i]) || call->writes[i].request_id != NULL)
+		if (call->writes[i].aggregate != NULL &&
+			(call->atomic || needs_lock(&call->writes[i]) || call->writes[i].request_id != NULL))
 			call->writes[i].aggregate->settled = false;
 	}
 	*count = 0;
@@ -176,7 +197,8 @@ check_moved(const EsCall *call)
 {
 	for (int i = 0; i < call->nwrites; i++)
 	{
-		if (needs_lock(&call->writes[i]) && call->writes[i].aggregate->moved)
+		if (call->writes[i].aggregate != NULL && call->writes[i].aggregate->moved &&
+			needs_lock(&call->writes[i]))
 			es_report_moved(call->writes[i].aggregate);
 	}
 }
@@ -212,8 +234,9 @@ complete_results(EsCall *call)
 		if (refused && !es_is_refusal(write->status))
 		{
 			write->status = ES_NOT_WRITTEN;
-			write->version = write->aggregate->stored_version;
-			write->has_version = true;
+			write->has_version = write->aggregate != NULL;
+			if (write->has_version)
+				write->version = write->aggregate->stored_version;
 			write->first_position = 0;
 		}
 		else if (write->status == ES_REPEATED && write->original != NULL)
@@ -247,35 +270,55 @@ decide_at_first_sight(EsCall *call)
 	decide(call);
 }
 
+/* Steps 3 to 5. */
+static void
+lock_decide_and_write(EsCall *call, bool has_request_ids, bool has_conditions)
+{
+	int			count;
+	EsAggregate **chosen = choose_aggregates(call, &count);
+
+	es_lock_aggregates(call->store, chosen, count, false);
+	if (ES_MUTANT("condition before locks"))
+		es_check_conditions(call);
+	es_lock_tags(call);
+	call->locked = true;
+	if (has_request_ids)
+		es_find_repeats(call);
+	if (has_conditions && !ES_MUTANT("condition before locks"))
+		es_check_conditions(call);
+	decide(call);
+	if (!call->atomic || es_first_refusal(call) < 0)
+	{
+		check_moved(call);
+		write_accepted(call, chosen, count);
+	}
+}
+
 /*
  * Carry out a call.  The outcome is in its writes; raising it as an error, or
  * returning it as rows, is for the caller.  SPI must be connected.
  */
-static void
-apply(EsCall *call)
+void
+es_apply(EsCall *call)
 {
 	bool		has_request_ids = es_has_request_ids(call);
+	bool		has_conditions = es_has_conditions(call);
 
+	if (has_conditions)
+		es_require_fresh_snapshots("an append condition");
 	es_collect_aggregates(call);
 	if (has_request_ids && call->request_id == NULL)
 		es_link_predecessors(call);
 
 	decide_at_first_sight(call);
 	if (!call->atomic || has_request_ids || es_first_refusal(call) < 0)
+		lock_decide_and_write(call, has_request_ids, has_conditions);
+	else if (has_conditions)
 	{
-		int			count;
-		EsAggregate **chosen = choose_aggregates(call, &count);
-
-		es_lock_aggregates(call->store, chosen, count, false);
-		call->locked = true;
-		if (has_request_ids)
-			es_find_repeats(call);
+		/* Refused it is, but the report shall be complete. */
+		es_collect_tags(call);
+		es_check_conditions(call);
 		decide(call);
-		if (!call->atomic || es_first_refusal(call) < 0)
-		{
-			check_moved(call);
-			write_accepted(call, chosen, count);
-		}
 	}
 	complete_results(call);
 }
@@ -292,6 +335,7 @@ append_to_existing(EsCall *call)
 		return false;
 	if (!es_advance_version(call->store, write))
 		return false;
+	es_lock_tags(call);
 	es_write_events(call->store, &write, 1);
 	write->status = ES_APPENDED;
 	return true;
@@ -333,7 +377,7 @@ apply_single(FunctionCallInfo fcinfo, const char *function, EsWrite *write, EsCa
 	call->store = es_store_for_writing(function);
 	es_refuse_append_inside(call->store);
 	if (!append_to_existing(call))
-		apply(call);
+		es_apply(call);
 }
 
 /*
@@ -385,22 +429,33 @@ es_try_append(PG_FUNCTION_ARGS)
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
 }
 
+/* Give a call of several writes a request id for all of it. */
+void
+es_set_request_id(EsCall *call, text *request_id)
+{
+	call->request_id = request_id;
+	for (int i = 0; i < call->nwrites; i++)
+	{
+		if (call->writes[i].nevents > 0)
+			call->writes[i].request_id = request_id;
+	}
+}
+
 /* The arguments of the functions that take several writes. */
 static void
 several_writes(FunctionCallInfo fcinfo, bool each, EsCall *call)
 {
+	text	   *request_id = NULL;
+
 	es_require_argument(fcinfo, 0, "writes");
 	if (!each && !PG_ARGISNULL(1))
 	{
-		call->request_id = PG_GETARG_TEXT_PP(1);
-		es_check_text("request id", call->request_id, ES_MAX_REQUEST_ID_BYTES);
+		request_id = PG_GETARG_TEXT_PP(1);
+		es_check_text("request id", request_id, ES_MAX_REQUEST_ID_BYTES);
 	}
 	es_decode_writes(PG_GETARG_JSONB_P(0), each, call);
-	for (int i = 0; i < call->nwrites && call->request_id != NULL; i++)
-	{
-		if (call->writes[i].nevents > 0)
-			call->writes[i].request_id = call->request_id;
-	}
+	if (request_id != NULL)
+		es_set_request_id(call, request_id);
 	call->atomic = !each;
 }
 
@@ -414,7 +469,7 @@ apply_several(FunctionCallInfo fcinfo, const char *function, bool each, bool rai
 	SPI_connect();
 	call.store = es_store_for_writing(function);
 	es_refuse_append_inside(call.store);
-	apply(&call);
+	es_apply(&call);
 	if (raise && es_first_refusal(&call) >= 0)
 		es_report_refusals(&call);
 	es_put_results(fcinfo, &call);

@@ -7,6 +7,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "fmgr.h"
 
 #include "eventstore.h"
@@ -70,4 +71,16 @@ es_check_least(const char *name, int64 value, int64 least)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("argument \"%s\" must be at least " INT64_FORMAT ", not " INT64_FORMAT,
 						name, least, value)));
+}
+
+/* Refuse (25001) what decides on the newest facts where they cannot be seen. */
+void
+es_require_fresh_snapshots(const char *what)
+{
+	if (IsolationUsesXactSnapshot())
+		ereport(ERROR,
+				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
+				 errmsg("%s cannot be used above READ COMMITTED", what),
+				 errdetail("There the transaction does not see what others have committed meanwhile."),
+				 errhint("Use BEGIN ISOLATION LEVEL READ COMMITTED.")));
 }

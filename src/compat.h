@@ -73,6 +73,15 @@
 	(pg_namespace_aclcheck((nsp), GetUserId(), ACL_USAGE) == ACLCHECK_OK)
 #endif
 
+/* May the current user call this function? */
+#if PG_VERSION_NUM >= 160000
+#define es_function_usable(funcid) \
+	(object_aclcheck(ProcedureRelationId, (funcid), GetUserId(), ACL_EXECUTE) == ACLCHECK_OK)
+#else
+#define es_function_usable(funcid) \
+	(pg_proc_aclcheck((funcid), GetUserId(), ACL_EXECUTE) == ACLCHECK_OK)
+#endif
+
 /* From 18 on the server can show which build of a module is loaded. */
 #if PG_VERSION_NUM >= 180000
 #define ES_MODULE_MAGIC PG_MODULE_MAGIC_EXT(.name = "eventstore", .version = ES_VERSION)

@@ -59,8 +59,9 @@ refuse(const Place *place, const char *hint, const char *fmt,...)
 			 hint != NULL ? errhint("%s", hint) : 0));
 }
 
-static bool
-is_field(const JsonbValue *name, const char *expected)
+/* Is this the name of a field? */
+bool
+es_is_field(const JsonbValue *name, const char *expected)
 {
 	return name->val.string.len == (int) strlen(expected) &&
 		memcmp(name->val.string.val, expected, name->val.string.len) == 0;
@@ -158,19 +159,19 @@ parse_uuid(const char *s, int length, pg_uuid_t *uuid)
 static void
 decode_event_field(const Place *place, EsEvent *event, const JsonbValue *name, JsonbValue *value)
 {
-	if (is_field(name, "type"))
+	if (es_is_field(name, "type"))
 		event->type = decode_text(place, "type", value, ES_MAX_KEY_BYTES);
-	else if (is_field(name, "data"))
+	else if (es_is_field(name, "data"))
 		event->data = JsonbValueToJsonb(value);
-	else if (is_field(name, "metadata"))
+	else if (es_is_field(name, "metadata"))
 	{
 		if (!is_container(value, JB_FOBJECT))
 			refuse(place, NULL, "field \"metadata\" must be an object");
 		event->metadata = JsonbValueToJsonb(value);
 	}
-	else if (is_field(name, "tags"))
+	else if (es_is_field(name, "tags"))
 		event->tags = decode_tags(place, value);
-	else if (is_field(name, "id"))
+	else if (es_is_field(name, "id"))
 	{
 		if (value->type != jbvString ||
 			!parse_uuid(value->val.string.val, value->val.string.len, &event->id))
@@ -239,7 +240,7 @@ es_decode_events(Jsonb *events, int entry, EsWrite *write)
 
 /* A whole number from 0 on that fits bigint. */
 static int64
-decode_version(const Place *place, const JsonbValue *value)
+decode_whole_number(const Place *place, const char *field, const char *hint, const JsonbValue *value)
 {
 	Numeric		zero;
 	Numeric		number;
@@ -247,51 +248,108 @@ decode_version(const Place *place, const JsonbValue *value)
 	Numeric		whole;
 
 	if (value->type != jbvNumeric)
-		refuse(place, "Leave the field out for an unconditional append.",
-			   "field \"expected_version\" must be a whole number");
+		refuse(place, hint, "field \"%s\" must be a whole number", field);
 	number = value->val.numeric;
 	zero = int64_to_numeric(0);
 	limit = int64_to_numeric(PG_INT64_MAX);
 	whole = DatumGetNumeric(DirectFunctionCall2(numeric_trunc, NumericGetDatum(number), Int32GetDatum(0)));
 	if (DatumGetBool(DirectFunctionCall2(numeric_lt, NumericGetDatum(number), NumericGetDatum(zero))))
-		refuse(place, NULL, "field \"expected_version\" must not be negative");
+		refuse(place, NULL, "field \"%s\" must not be negative", field);
 	if (DatumGetBool(DirectFunctionCall2(numeric_ne, NumericGetDatum(number), NumericGetDatum(whole))) ||
 		DatumGetBool(DirectFunctionCall2(numeric_gt, NumericGetDatum(number), NumericGetDatum(limit))))
-		refuse(place, NULL, "field \"expected_version\" must be a whole number in the range of bigint");
+		refuse(place, NULL, "field \"%s\" must be a whole number in the range of bigint", field);
 	return DatumGetInt64(DirectFunctionCall1(numeric_int8, NumericGetDatum(number)));
+}
+
+static void
+decode_condition(const Place *place, int number, const JsonbValue *object, EsCondition *condition)
+{
+	const char *where = psprintf("entry %d, condition %d: ", place->entry, number);
+	JsonbIterator *it;
+	JsonbIteratorToken token;
+	JsonbValue	name;
+	JsonbValue	value;
+
+	if (!is_container(object, JB_FOBJECT))
+		refuse(place, NULL, "condition %d must be an object", number);
+	it = JsonbIteratorInit(object->val.binary.data);
+	while ((token = JsonbIteratorNext(&it, &name, true)) != WJB_DONE)
+	{
+		if (token != WJB_KEY)
+			continue;
+		(void) JsonbIteratorNext(&it, &value, true);
+		if (es_is_field(&name, "query"))
+		{
+			if (!is_container(&value, JB_FARRAY))
+				refuse(place, NULL, "condition %d: query: must be an array of items", number);
+			condition->query = es_parse_tag_query(value.val.binary.data, where);
+		}
+		else if (es_is_field(&name, "after"))
+			condition->after = decode_whole_number(place, "after", "Give the highest position that es_query() returned.",
+												   &value);
+		else
+			refuse(place, "A condition has the fields \"query\" and \"after\".",
+				   "condition %d: unknown field \"%.*s\"", number, name.val.string.len, name.val.string.val);
+	}
+	if (condition->query == NULL)
+		refuse(place, NULL, "condition %d: field \"query\" is missing", number);
+}
+
+static void
+decode_conditions(const Place *place, const JsonbValue *array, EsWrite *write)
+{
+	JsonbIterator *it;
+	JsonbIteratorToken token;
+	JsonbValue	element;
+
+	if (!is_container(array, JB_FARRAY) || JsonContainerSize(array->val.binary.data) == 0)
+		refuse(place, NULL, "field \"conditions\" must be a non-empty array of objects");
+	write->conditions = palloc0_array(EsCondition, JsonContainerSize(array->val.binary.data));
+	it = JsonbIteratorInit(array->val.binary.data);
+	while ((token = JsonbIteratorNext(&it, &element, true)) != WJB_DONE)
+	{
+		if (token != WJB_ELEM)
+			continue;
+		CHECK_FOR_INTERRUPTS();
+		write->nconditions++;
+		decode_condition(place, write->nconditions, &element, &write->conditions[write->nconditions - 1]);
+	}
 }
 
 static void
 decode_write_field(const Place *place, bool each, EsWrite *write,
 				   const JsonbValue *name, JsonbValue *value, bool *has_allow_create)
 {
-	if (is_field(name, "key"))
+	if (es_is_field(name, "key"))
 		write->key = decode_text(place, "key", value, ES_MAX_KEY_BYTES);
-	else if (is_field(name, "events"))
+	else if (es_is_field(name, "events"))
 	{
 		if (!is_container(value, JB_FARRAY))
 			refuse(place, NULL, "events must be an array");
 		decode_event_array(*place, value->val.binary.data, write);
 	}
-	else if (is_field(name, "expected_version"))
+	else if (es_is_field(name, "expected_version"))
 	{
-		write->expected_version = decode_version(place, value);
+		write->expected_version = decode_whole_number(place, "expected_version",
+													  "Leave the field out for an unconditional append.", value);
 		write->has_expected = true;
 	}
-	else if (is_field(name, "allow_create"))
+	else if (es_is_field(name, "allow_create"))
 	{
 		if (value->type != jbvBool)
 			refuse(place, NULL, "field \"allow_create\" must be true or false");
 		write->allow_create = value->val.boolean;
 		*has_allow_create = true;
 	}
-	else if (each && is_field(name, "request_id"))
+	else if (es_is_field(name, "conditions"))
+		decode_conditions(place, value, write);
+	else if (each && es_is_field(name, "request_id"))
 		write->request_id = decode_text(place, "request_id", value, ES_MAX_REQUEST_ID_BYTES);
 	else
 		refuse(place,
 			   each ?
-			   "An entry has the fields \"key\", \"events\", \"expected_version\", \"allow_create\" and \"request_id\"." :
-			   "An entry has the fields \"key\", \"events\", \"expected_version\" and \"allow_create\".",
+			   "An entry has the fields \"key\", \"events\", \"expected_version\", \"allow_create\", \"conditions\" and \"request_id\"." :
+			   "An entry has the fields \"key\", \"events\", \"expected_version\", \"allow_create\" and \"conditions\".",
 			   "unknown field \"%.*s\"", name->val.string.len, name->val.string.val);
 }
 
@@ -314,7 +372,9 @@ decode_write(const Place *place, bool each, const JsonbValue *object, EsWrite *w
 		(void) JsonbIteratorNext(&it, &value, true);
 		decode_write_field(place, each, write, &name, &value, &has_allow_create);
 	}
-	if (write->key == NULL)
+	/* A guard that checks nothing but conditions is about no aggregate. */
+	if (write->key == NULL &&
+		(write->nevents > 0 || write->has_expected || write->nconditions == 0 || each))
 		refuse(place, NULL, "field \"key\" is missing");
 	if (write->nevents == 0 && each)
 		refuse(place, "A guard, an entry without events, belongs into es_append_many().",

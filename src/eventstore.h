@@ -26,6 +26,7 @@
 #define ERRCODE_ES_VERSION_CONFLICT MAKE_SQLSTATE('V', 'E', '0', '0', '1')
 #define ERRCODE_ES_AGGREGATE_NOT_FOUND MAKE_SQLSTATE('V', 'E', '0', '0', '2')
 #define ERRCODE_ES_AGGREGATE_CLOSED MAKE_SQLSTATE('V', 'E', '0', '0', '3')
+#define ERRCODE_ES_CONDITION_FAILED MAKE_SQLSTATE('V', 'E', '0', '0', '4')
 #define ERRCODE_ES_REQUEST_ID_REUSED MAKE_SQLSTATE('V', 'E', '0', '0', '5')
 #define ERRCODE_ES_POSITION_OUT_OF_RANGE MAKE_SQLSTATE('V', 'E', '0', '0', '7')
 
@@ -35,11 +36,21 @@
  * ours.  Frozen for ever: a prepared transaction may hold a tag over an upgrade of
  * this library.
  */
-#define ES_LOCK_CLASS_ROOT 0x65A0	/* key_lock.c */
-#define ES_LOCK_CLASS_KEY 0x65A1	/* key_lock.c */
+#define ES_LOCK_CLASS_ROOT 0x65A0	/* lock_budget.c */
+extern bool es_may_lock(int count);
+extern void es_count_locks(int count);
+
+/* key_lock.c */
+#define ES_LOCK_CLASS_KEY 0x65A1	/* lock_budget.c */
+extern bool es_may_lock(int count);
+extern void es_count_locks(int count);
+
+/* key_lock.c */
+#define ES_LOCK_CLASS_TAG 0x65A2	/* tag_lock.c */
 #define ES_LOCK_CLASS_FLIGHT 0x65A3 /* flight.c */
 #define ES_LOCK_CLASS_BELL 0x65A4	/* bell.c */
 #define ES_LOCK_CLASS_WORKER 0x65A5 /* worker.c */
+#define ES_LOCK_CLASS_TAG_ROOT 0x65A6	/* tag_lock.c */
 
 #define ES_MAX_KEY_BYTES 512	/* also of a type and of a tag */
 #define ES_MAX_REQUEST_ID_BYTES 255
@@ -76,6 +87,11 @@ typedef enum EsStatement
 	ES_SUBSCRIPTION_POSITION,
 	ES_READ_FORWARDS,
 	ES_READ_BACKWARDS,
+	ES_COUNT_TAGGED,
+	ES_FIND_TAGGED,
+	ES_READ_TAGGED,
+	ES_LOAD,
+	ES_SAVE_SNAPSHOT,
 	ES_STATEMENT_COUNT
 } EsStatement;
 
@@ -94,6 +110,7 @@ typedef struct EsStore
 	Oid			sequence_oid;
 	Oid			watermark_oid;
 	Oid			subscriptions_oid;
+	Oid			snapshots_oid;
 	bool		valid;			/* cleared by invalidation messages */
 	uint64		last_used;
 	LocalTransactionId retired_in;	/* the transaction that replaced it */
@@ -124,6 +141,32 @@ typedef struct EsEvent
 	int64		position;		/* drawn when it is written */
 } EsEvent;
 
+/* One item of a query: what is NULL does not restrict. */
+typedef struct EsQueryItem
+{
+	ArrayType  *types;
+	ArrayType  *categories;
+	ArrayType  *tags;
+} EsQueryItem;
+
+typedef struct EsQuery
+{
+	EsQueryItem *items;
+	int			nitems;
+} EsQuery;
+
+/* Nobody must have written an event that matches the query after that position. */
+typedef struct EsCondition
+{
+	EsQuery    *query;
+	int64		after;
+	/* the event in the way, if there is one */
+	bool		failed;
+	int64		position;		/* 0: it is of this call, and has none yet */
+	text	   *type;
+	int			earlier_entry;	/* then, the entry that brings it */
+} EsCondition;
+
 /* The outcomes of section 4 of the contract, in the order of es_status_names. */
 typedef enum EsStatus
 {
@@ -134,6 +177,7 @@ typedef enum EsStatus
 	ES_VERSION_CONFLICT,
 	ES_AGGREGATE_NOT_FOUND,
 	ES_AGGREGATE_CLOSED,
+	ES_CONDITION_FAILED,
 	ES_REQUEST_ID_REUSED
 } EsStatus;
 
@@ -171,14 +215,16 @@ typedef struct EsAggregate
 typedef struct EsWrite
 {
 	int			entry;			/* from 1 */
-	text	   *key;
+	text	   *key;			/* NULL for a guard of conditions alone */
 	EsEvent    *events;
 	int			nevents;		/* 0: a guard */
 	bool		has_expected;
 	int64		expected_version;
 	bool		allow_create;
 	text	   *request_id;		/* NULL if none */
-	EsAggregate *aggregate;
+	EsCondition *conditions;
+	int			nconditions;
+	EsAggregate *aggregate;		/* NULL for a guard of conditions alone */
 	/* what is known of its request id (request.c) */
 	bool		remembered;		/* it is in the log, and the result below is
 								 * the first one */
@@ -188,6 +234,7 @@ typedef struct EsWrite
 	struct EsWrite *original;	/* the one of those that this entry repeats */
 	/* the outcome */
 	EsStatus	status;
+	EsCondition *obstacle;		/* the condition that failed */
 	bool		has_version;
 	int64		version;		/* after the write; of a refusal the actual
 								 * one */
@@ -195,6 +242,24 @@ typedef struct EsWrite
 	int64		last_position;
 	TimestampTz recorded_at;
 } EsWrite;
+
+/* Was every entry for the aggregate of this one refused at first sight? */
+#define es_is_settled(write) ((write)->aggregate != NULL && (write)->aggregate->settled)
+
+/* A tag that a call writes, with an event, or asks for, in a condition (write NULL). */
+typedef struct EsTagUse
+{
+	uint64		hash;
+	EsWrite    *write;
+	EsEvent    *event;
+} EsTagUse;
+
+typedef struct EsTagUses
+{
+	EsTagUse   *use;			/* by hash */
+	int			count;
+	int			room;
+} EsTagUses;
 
 /* One call. */
 typedef struct EsCall
@@ -204,6 +269,7 @@ typedef struct EsCall
 	int			nwrites;
 	EsAggregate *aggregates;	/* in key order */
 	int			naggregates;
+	EsTagUses	tags;			/* tag_lock.c */
 	bool		atomic;			/* one refusal refuses all */
 	bool		locked;			/* decide for good, under the locks */
 	text	   *request_id;		/* of the whole call, in the atomic forms */
@@ -219,15 +285,15 @@ extern void es_check_still_named(EsStore *store);
 extern void es_report_replaced(EsStore *store) pg_attribute_noreturn();
 
 /* statement.c */
-extern void es_execute_page(EsStore *store, const char *sql, Datum *values, DestReceiver *dest);
-extern void es_execute(EsStore *store, EsStatement statement, Datum *values, const char *nulls);
-extern void es_execute_snapshot(EsStore *store, EsStatement statement, Datum *values,
-								const char *nulls, Snapshot snapshot);
+extern void es_run_page(EsStore *store, const char *sql, Datum *values, DestReceiver *dest);
+extern void es_run(EsStore *store, EsStatement statement, Datum *values, const char *nulls);
+extern void es_run_snapshot(EsStore *store, EsStatement statement, Datum *values,
+							const char *nulls, Snapshot snapshot);
 extern Snapshot es_latest_snapshot(void);
-extern void es_execute_as_owner(EsStore *store, EsStatement statement, Datum *values,
-								Snapshot snapshot);
-extern void es_execute_into(EsStore *store, EsStatement statement, Datum *values, const char *nulls,
-							DestReceiver *dest);
+extern void es_run_as_owner(EsStore *store, EsStatement statement, Datum *values,
+							Snapshot snapshot);
+extern void es_run_into(EsStore *store, EsStatement statement, Datum *values, const char *nulls,
+						DestReceiver *dest);
 
 /* guard.c */
 typedef struct EsPermit
@@ -251,8 +317,10 @@ extern void es_check_text(const char *what, text *value, int max_bytes);
 extern void es_check_expected_version(int64 version);
 extern void es_check_least(const char *name, int64 value, int64 least);
 extern void es_require_argument(FunctionCallInfo fcinfo, int argno, const char *name);
+extern void es_require_fresh_snapshots(const char *what);
 
 /* decode.c */
+extern bool es_is_field(const JsonbValue *name, const char *expected);
 extern void es_decode_events(Jsonb *events, int entry, EsWrite *write);
 extern void es_decode_writes(Jsonb *writes, bool each, EsCall *call);
 
@@ -265,21 +333,39 @@ extern void es_look(EsStore *store, EsAggregate **chosen, int count);
 extern void es_mark_moved(EsStore *store, EsAggregate **chosen, int count);
 extern void es_refuse_hidden(EsStore *store, EsAggregate **missing, int count);
 
+/* lock_budget.c */
+extern bool es_may_lock(int count);
+extern void es_count_locks(int count);
+
 /* key_lock.c */
 extern uint64 es_key_hash(const EsStore *store, const text *key);
 extern void es_lock_keys(EsStore *store, EsAggregate **absent, int count, bool nowait);
 extern void es_unlock_keys(EsStore *store, EsAggregate **chosen, int count);
 
+/* tag_lock.c */
+extern void es_collect_tags(EsCall *call);
+extern void es_lock_tags(EsCall *call);
+extern int	es_first_use(const EsCall *call, const text *tag);
+extern Snapshot es_snapshot_of_tags(EsStore *store, const EsQuery *query);
+
 /* lock.c */
+extern int	es_aggregates_of_keys(ArrayType *array, EsAggregate ***result);
 extern void es_lock_aggregates(EsStore *store, EsAggregate **chosen, int count, bool nowait);
 
 /* request.c */
 extern bool es_has_request_ids(const EsCall *call);
 extern void es_link_predecessors(EsCall *call);
 extern void es_find_repeats(EsCall *call);
+extern bool es_recall_request(EsStore *store, EsWrite *write);
 extern bool es_same_events(const EsWrite *a, const EsWrite *b);
 
+/* condition.c */
+extern bool es_has_conditions(const EsCall *call);
+extern void es_check_conditions(EsCall *call);
+extern bool es_conditions_hold(const EsCall *call, EsWrite *write);
+
 /* write.c */
+extern int64 es_next_version(int64 version, int nevents);
 extern bool es_advance_version(EsStore *store, EsWrite *write);
 extern void es_write_events(EsStore *store, EsWrite **writes, int count);
 extern void es_write_aggregates(EsStore *store, EsAggregate **chosen, int count);
@@ -300,14 +386,23 @@ extern int64 es_readable_horizon(EsStore *store);
 extern void es_check_cursor(EsStore *store, int64 after);
 
 /* query.c */
-extern void es_append_condition(StringInfo sql, Jsonb *query);
+extern EsQuery *es_parse_query(JsonbContainer *array, const char *where);
+extern EsQuery *es_parse_tag_query(JsonbContainer *array, const char *where);
+extern int	es_array_texts(ArrayType *array, Datum **texts);
+extern bool es_query_matches(const EsQuery *query, const text *key, const EsEvent *event);
 extern char *es_page_statement(const EsStore *store, Jsonb *query, int partitions, int partition,
 							   const char *function_schema);
 
 /* append.c */
-extern int64 es_next_version(int64 version, int nevents);
+extern void es_set_request_id(EsCall *call, text *request_id);
+extern void es_apply(EsCall *call);
+
+/* read.c */
+extern int64 es_version_of(EsStore *store, text *key);
+extern int	es_category_length(const text *key);
 
 /* result.c */
+extern const char *es_status_name(EsStatus status);
 extern int	es_first_refusal(const EsCall *call);
 extern void es_report_refusals(const EsCall *call) pg_attribute_noreturn();
 extern void es_report_busy(const EsAggregate *aggregate) pg_attribute_noreturn();

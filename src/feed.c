@@ -74,7 +74,7 @@ watermark(EsStore *store)
 	int64		position;
 	bool		isnull;
 
-	es_execute(store, ES_SELECT_WATERMARK, NULL, NULL);
+	es_run(store, ES_SELECT_WATERMARK, NULL, NULL);
 	if (SPI_processed == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -143,7 +143,7 @@ es_check_cursor(EsStore *store, int64 after)
 	if (needs_watermark())
 	{
 		last = Max(last, 0);
-		es_execute(store, ES_SELECT_WATERMARK, NULL, NULL);
+		es_run(store, ES_SELECT_WATERMARK, NULL, NULL);
 		if (SPI_processed > 0)
 		{
 			bool		isnull;
@@ -219,9 +219,9 @@ read_page(FunctionCallInfo fcinfo, int64 after, int64 upto, int64 max_count,
 	dest = CreateTuplestoreDestReceiver();
 	SetTuplestoreDestReceiverParams(dest, rsinfo->setResult, CurrentMemoryContext, false, NULL, NULL);
 	if (statement == NULL)
-		es_execute_into(store, ES_READ_LOG, values, NULL, dest);
+		es_run_into(store, ES_READ_LOG, values, NULL, dest);
 	else
-		es_execute_page(store, statement, values, dest);
+		es_run_page(store, statement, values, dest);
 	dest->rDestroy(dest);
 	es_harden(store, upto);
 }

@@ -97,7 +97,7 @@ check_sequence(EsStore *store)
 
 	if (store->sequence_checked || IsolationIsSerializable())
 		return;
-	es_execute_as_owner(store, ES_LAST_EVENT, NULL, es_latest_snapshot());
+	es_run_as_owner(store, ES_LAST_EVENT, NULL, es_latest_snapshot());
 	if (SPI_processed > 0)
 		highest = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 	SPI_freetuptable(SPI_tuptable);

@@ -47,17 +47,10 @@
 #include "eventstore.h"
 #include "testing.h"
 
-/* More absent keys than this in one call: the root instead. */
-#define MAX_KEY_LOCKS_PER_CALL 64
-
 #define GUARD_INTENTION RowShareLock
 #define CREATE_INTENTION RowExclusiveLock
 #define GUARD_ALL ShareLock		/* conflicts with CREATE_INTENTION */
 #define CREATE_ALL ExclusiveLock	/* conflicts with both intentions */
-
-/* How many key locks this transaction holds; a rollback to a savepoint is not noticed. */
-static LocalTransactionId counted_transaction = InvalidLocalTransactionId;
-static int	key_locks_held = 0;
 
 /* The hash by which a key is known to the lock manager. */
 uint64
@@ -220,7 +213,7 @@ lock_each_key(EsStore *store, const FlightTable *table, EsAggregate **absent, in
 		set_key_tag(&tag, store, absent[i]);
 		take_lock(&tag, key_mode(absent[i]), nowait, absent[i]);
 		absent[i]->key_locked = true;
-		key_locks_held++;
+		es_count_locks(1);
 		if (store->row_stands_for_key)
 			await_creator(table, absent[i], nowait);
 	}
@@ -244,14 +237,9 @@ es_lock_keys(EsStore *store, EsAggregate **absent, int count, bool nowait)
 		else
 			guards = true;
 	}
-	if (counted_transaction != ES_MY_LXID)
-	{
-		counted_transaction = ES_MY_LXID;
-		key_locks_held = 0;
-	}
 
 	store->row_stands_for_key = open_table(store, &table);
-	if (count > MAX_KEY_LOCKS_PER_CALL || key_locks_held + count > max_locks_per_xact)
+	if (!es_may_lock(count))
 		lock_all_keys(store, &table, absent, count, creates ? CREATE_ALL : GUARD_ALL, nowait);
 	else
 	{
@@ -288,7 +276,7 @@ es_unlock_keys(EsStore *store, EsAggregate **chosen, int count)
 			continue;
 		set_key_tag(&tag, store, chosen[i]);
 		(void) LockRelease(&tag, key_mode(chosen[i]), false);
-		key_locks_held--;
+		es_count_locks(-1);
 	}
 	if (root_mode != NoLock && !guards)
 	{

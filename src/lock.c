@@ -107,13 +107,13 @@ lock_rows_once(EsStore *store, EsAggregate **run, int count, bool nowait)
 	LOCKTAG		tag;
 
 	if (run[0]->written)
-		es_execute_snapshot(store, nowait ? ES_LOCK_ROWS_NOWAIT : ES_LOCK_ROWS, &keys, NULL,
-							es_latest_snapshot());
+		es_run_snapshot(store, nowait ? ES_LOCK_ROWS_NOWAIT : ES_LOCK_ROWS, &keys, NULL,
+						es_latest_snapshot());
 	else
 	{
 		bool		queued = queue_for_row(store, run[0], &tag);
 
-		es_execute_snapshot(store, ES_SHARE_ROW, &keys, NULL, es_latest_snapshot());
+		es_run_snapshot(store, ES_SHARE_ROW, &keys, NULL, es_latest_snapshot());
 		if (queued)
 			LockRelease(&tag, RowShareLock, false);
 	}
@@ -287,8 +287,8 @@ compare_aggregates(const void *a, const void *b)
 }
 
 /* The distinct keys of an array, in key order, as aggregates to be locked. */
-static int
-aggregates_of_keys(ArrayType *array, EsAggregate ***result)
+int
+es_aggregates_of_keys(ArrayType *array, EsAggregate ***result)
 {
 	Datum	   *keys;
 	bool	   *nulls;
@@ -339,7 +339,7 @@ es_lock(PG_FUNCTION_ARGS)
 
 	es_require_argument(fcinfo, 0, "keys");
 	es_require_argument(fcinfo, 1, "nowait");
-	count = aggregates_of_keys(PG_GETARG_ARRAYTYPE_P(0), &chosen);
+	count = es_aggregates_of_keys(PG_GETARG_ARRAYTYPE_P(0), &chosen);
 	InitMaterializedSRF(fcinfo, 0);
 
 	SPI_connect();

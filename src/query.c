@@ -12,6 +12,8 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
 #include "port/pg_crc32c.h"
 #include "utils/builtins.h"
 
@@ -20,133 +22,245 @@
 PG_FUNCTION_INFO_V1(es_query_condition);
 PG_FUNCTION_INFO_V1(es_partition);
 
-static void refuse_item(int item, const char *hint, const char *problem, const char *field)
-			pg_attribute_noreturn();
+/* Where in the input we are, for messages. */
+typedef struct QueryPlace
+{
+	const char *where;			/* what the query belongs to, or "" */
+	int			item;			/* from 1; 0 is the query itself */
+} QueryPlace;
+
+static void refuse_query(const QueryPlace *place, const char *hint, const char *problem,
+						 const char *field) pg_attribute_noreturn();
 
 static void
-refuse_item(int item, const char *hint, const char *problem, const char *field)
+refuse_query(const QueryPlace *place, const char *hint, const char *problem, const char *field)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 item == 0 ? errmsg("query: %s", problem) :
-			 field == NULL ? errmsg("query item %d: %s", item, problem) :
-			 errmsg("query item %d: field \"%s\" %s", item, field, problem),
+			 place->item == 0 ? errmsg("%squery: %s", place->where, problem) :
+			 field == NULL ? errmsg("%squery item %d: %s", place->where, place->item, problem) :
+			 errmsg("%squery item %d: field \"%s\" %s", place->where, place->item, field, problem),
 			 hint != NULL ? errhint("%s", hint) : 0));
 }
 
-/* Append a non-empty array of non-empty strings as a literal of type text[]. */
-static void
-append_strings(StringInfo sql, int item, const char *field, const JsonbValue *value)
+/* A non-empty array of non-empty strings. */
+static ArrayType *
+parse_strings(const QueryPlace *place, const char *field, const JsonbValue *value)
 {
 	JsonbIterator *it;
 	JsonbIteratorToken token;
 	JsonbValue	element;
-	const char *separator = "";
+	Datum	   *strings;
+	int			count = 0;
 
 	if (value->type != jbvBinary || !JsonContainerIsArray(value->val.binary.data) ||
 		JsonContainerSize(value->val.binary.data) == 0)
-		refuse_item(item, NULL, "must be a non-empty array of non-empty strings", field);
-	appendStringInfoString(sql, "ARRAY[");
+		refuse_query(place, NULL, "must be a non-empty array of non-empty strings", field);
+	strings = palloc_array(Datum, JsonContainerSize(value->val.binary.data));
 	it = JsonbIteratorInit(value->val.binary.data);
 	while ((token = JsonbIteratorNext(&it, &element, true)) != WJB_DONE)
 	{
-		char	   *string;
-
 		if (token != WJB_ELEM)
 			continue;
 		if (element.type != jbvString || element.val.string.len == 0)
-			refuse_item(item, NULL, "must be a non-empty array of non-empty strings", field);
-		string = pnstrdup(element.val.string.val, element.val.string.len);
-		appendStringInfo(sql, "%s%s", separator, quote_literal_cstr(string));
-		separator = ", ";
+			refuse_query(place, NULL, "must be a non-empty array of non-empty strings", field);
+		strings[count++] = PointerGetDatum(cstring_to_text_with_len(element.val.string.val,
+																	element.val.string.len));
 	}
-	appendStringInfoString(sql, "]::pg_catalog.text[]");
-}
-
-static bool
-is_field(const JsonbValue *name, const char *expected)
-{
-	return name->val.string.len == (int) strlen(expected) &&
-		memcmp(name->val.string.val, expected, name->val.string.len) == 0;
+	return construct_array(strings, count, TEXTOID, -1, false, TYPALIGN_INT);
 }
 
 static void
-append_field(StringInfo sql, int item, const JsonbValue *name, const JsonbValue *value)
+parse_field(const QueryPlace *place, const JsonbValue *name, const JsonbValue *value, EsQueryItem *item)
 {
-	if (is_field(name, "types"))
-	{
-		appendStringInfoString(sql, "type OPERATOR(pg_catalog.=) ANY (");
-		append_strings(sql, item, "types", value);
-		appendStringInfoChar(sql, ')');
-	}
-	else if (is_field(name, "categories"))
-	{
-		appendStringInfoString(sql, "pg_catalog.split_part(key, '-', 1) OPERATOR(pg_catalog.=) ANY (");
-		append_strings(sql, item, "categories", value);
-		appendStringInfoChar(sql, ')');
-	}
-	else if (is_field(name, "tags"))
-	{
-		appendStringInfoString(sql, "tags OPERATOR(pg_catalog.@>) ");
-		append_strings(sql, item, "tags", value);
-	}
+	if (es_is_field(name, "types"))
+		item->types = parse_strings(place, "types", value);
+	else if (es_is_field(name, "categories"))
+		item->categories = parse_strings(place, "categories", value);
+	else if (es_is_field(name, "tags"))
+		item->tags = parse_strings(place, "tags", value);
 	else
-		refuse_item(item, "An item has the fields \"types\", \"categories\" and \"tags\".", "is unknown",
-					pnstrdup(name->val.string.val, name->val.string.len));
+		refuse_query(place, "An item has the fields \"types\", \"categories\" and \"tags\".", "is unknown",
+					 pnstrdup(name->val.string.val, name->val.string.len));
 }
 
 static void
-append_item(StringInfo sql, int item, const JsonbValue *object)
+parse_item(const QueryPlace *place, const JsonbValue *object, EsQueryItem *item)
 {
 	JsonbIterator *it;
 	JsonbIteratorToken token;
 	JsonbValue	name;
 	JsonbValue	value;
-	const char *separator = "";
 
 	if (object->type != jbvBinary || !JsonContainerIsObject(object->val.binary.data))
-		refuse_item(item, NULL, "must be an object", NULL);
+		refuse_query(place, NULL, "must be an object", NULL);
 	if (JsonContainerSize(object->val.binary.data) == 0)
-		refuse_item(item, "Pass no query to read everything.", "must name types, categories or tags", NULL);
-	appendStringInfoChar(sql, '(');
+		refuse_query(place, "Pass no query to read everything.", "must name types, categories or tags", NULL);
 	it = JsonbIteratorInit(object->val.binary.data);
 	while ((token = JsonbIteratorNext(&it, &name, true)) != WJB_DONE)
 	{
 		if (token != WJB_KEY)
 			continue;
 		(void) JsonbIteratorNext(&it, &value, true);
-		appendStringInfoString(sql, separator);
-		append_field(sql, item, &name, &value);
-		separator = " AND ";
+		parse_field(place, &name, &value, item);
 	}
-	appendStringInfoChar(sql, ')');
 }
 
 /*
- * Append the condition of a query over the columns of es_events (22023 for a query
- * that is not as documented).
+ * Read a query (22023 for one that is not as documented; "where" begins the message).
  */
-void
-es_append_condition(StringInfo sql, Jsonb *query)
+EsQuery *
+es_parse_query(JsonbContainer *array, const char *where)
 {
+	EsQuery    *query = palloc(sizeof(EsQuery));
+	QueryPlace	place = {where, 0};
 	JsonbIterator *it;
 	JsonbIteratorToken token;
 	JsonbValue	element;
-	int			item = 0;
 
-	if (!JsonContainerIsArray(&query->root) || JsonContainerIsScalar(&query->root))
-		refuse_item(0, NULL, "must be an array of items", NULL);
-	if (JsonContainerSize(&query->root) == 0)
-		refuse_item(0, "Pass no query to read everything.", "must not be an empty array", NULL);
-	appendStringInfoChar(sql, '(');
-	it = JsonbIteratorInit(&query->root);
+	if (!JsonContainerIsArray(array) || JsonContainerIsScalar(array))
+		refuse_query(&place, NULL, "must be an array of items", NULL);
+	if (JsonContainerSize(array) == 0)
+		refuse_query(&place, "Pass no query to read everything.", "must not be an empty array", NULL);
+	query->items = palloc0_array(EsQueryItem, JsonContainerSize(array));
+	it = JsonbIteratorInit(array);
 	while ((token = JsonbIteratorNext(&it, &element, true)) != WJB_DONE)
 	{
 		if (token != WJB_ELEM)
 			continue;
-		if (item++ > 0)
+		CHECK_FOR_INTERRUPTS();
+		parse_item(&place, &element, &query->items[place.item++]);
+	}
+	query->nitems = place.item;
+	return query;
+}
+
+/*
+ * The same for a query by which something is decided: every item names a tag, which
+ * is what is locked and searched.
+ */
+EsQuery *
+es_parse_tag_query(JsonbContainer *array, const char *where)
+{
+	EsQuery    *query = es_parse_query(array, where);
+	QueryPlace	place = {where, 0};
+
+	for (int i = 0; i < query->nitems; i++)
+	{
+		place.item = i + 1;
+		if (query->items[i].tags == NULL)
+			refuse_query(&place, "To decide by events that have no tags, read their aggregates and expect their versions.",
+						 "must name at least one tag", NULL);
+	}
+	return query;
+}
+
+/* The texts of an array that has no nulls. */
+int
+es_array_texts(ArrayType *array, Datum **texts)
+{
+	int			count;
+
+	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, texts, NULL, &count);
+	return count;
+}
+
+static bool
+contains_text(ArrayType *array, const char *value, int length)
+{
+	Datum	   *texts;
+	int			count = es_array_texts(array, &texts);
+	bool		found = false;
+
+	for (int i = 0; i < count && !found; i++)
+		found = VARSIZE_ANY_EXHDR(DatumGetPointer(texts[i])) == length &&
+			memcmp(VARDATA_ANY(DatumGetPointer(texts[i])), value, length) == 0;
+	pfree(texts);
+	return found;
+}
+
+static bool
+contains_all(ArrayType *array, ArrayType *wanted)
+{
+	Datum	   *texts;
+	int			count = es_array_texts(wanted, &texts);
+	bool		missing = false;
+
+	for (int i = 0; i < count && !missing; i++)
+		missing = !contains_text(array, VARDATA_ANY(DatumGetPointer(texts[i])),
+								 VARSIZE_ANY_EXHDR(DatumGetPointer(texts[i])));
+	pfree(texts);
+	return !missing;
+}
+
+/* Does an event that is not stored yet match one of the items? */
+bool
+es_query_matches(const EsQuery *query, const text *key, const EsEvent *event)
+{
+	for (int i = 0; i < query->nitems; i++)
+	{
+		const EsQueryItem *item = &query->items[i];
+
+		if ((item->types == NULL ||
+			 contains_text(item->types, VARDATA_ANY(event->type), VARSIZE_ANY_EXHDR(event->type))) &&
+			(item->categories == NULL ||
+			 contains_text(item->categories, VARDATA_ANY(key), es_category_length(key))) &&
+			(item->tags == NULL || (event->tags != NULL && contains_all(event->tags, item->tags))))
+			return true;
+	}
+	return false;
+}
+
+/* Append an array of texts as a literal. */
+static void
+append_texts(StringInfo sql, ArrayType *array)
+{
+	Datum	   *texts;
+	int			count = es_array_texts(array, &texts);
+
+	appendStringInfoString(sql, "ARRAY[");
+	for (int i = 0; i < count; i++)
+		appendStringInfo(sql, "%s%s", i > 0 ? ", " : "", quote_literal_cstr(TextDatumGetCString(texts[i])));
+	appendStringInfoString(sql, "]::pg_catalog.text[]");
+}
+
+static void
+append_item(StringInfo sql, const EsQueryItem *item)
+{
+	const char *separator = "(";
+
+	if (item->tags != NULL)
+	{
+		appendStringInfo(sql, "%stags OPERATOR(pg_catalog.@>) ", separator);
+		append_texts(sql, item->tags);
+		separator = " AND ";
+	}
+	if (item->types != NULL)
+	{
+		appendStringInfo(sql, "%stype OPERATOR(pg_catalog.=) ANY (", separator);
+		append_texts(sql, item->types);
+		appendStringInfoChar(sql, ')');
+		separator = " AND ";
+	}
+	if (item->categories != NULL)
+	{
+		appendStringInfo(sql, "%spg_catalog.split_part(key, '-', 1) OPERATOR(pg_catalog.=) ANY (", separator);
+		append_texts(sql, item->categories);
+		appendStringInfoChar(sql, ')');
+	}
+	appendStringInfoChar(sql, ')');
+}
+
+/* Append the condition of a query over the columns of es_events. */
+static void
+append_condition(StringInfo sql, const EsQuery *query)
+{
+	appendStringInfoChar(sql, '(');
+	for (int i = 0; i < query->nitems; i++)
+	{
+		if (i > 0)
 			appendStringInfoString(sql, " OR ");
-		append_item(sql, item, &element);
+		append_item(sql, &query->items[i]);
 	}
 	appendStringInfoChar(sql, ')');
 }
@@ -169,7 +283,7 @@ es_page_statement(const EsStore *store, Jsonb *query, int partitions, int partit
 	if (query != NULL)
 	{
 		appendStringInfoString(&sql, " AND ");
-		es_append_condition(&sql, query);
+		append_condition(&sql, es_parse_query(&query->root, ""));
 	}
 	if (partitions > 1)
 		appendStringInfo(&sql, " AND %s.es_partition(key, %d) OPERATOR(pg_catalog.=) %d",
@@ -192,7 +306,7 @@ es_query_condition(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(0))
 		PG_RETURN_TEXT_P(cstring_to_text("true"));
 	initStringInfo(&sql);
-	es_append_condition(&sql, PG_GETARG_JSONB_P(0));
+	append_condition(&sql, es_parse_query(&PG_GETARG_JSONB_P(0)->root, ""));
 	PG_RETURN_TEXT_P(cstring_to_text_with_len(sql.data, sql.len));
 }
 

@@ -25,6 +25,21 @@ PG_FUNCTION_INFO_V1(es_read);
 PG_FUNCTION_INFO_V1(es_read_support);
 PG_FUNCTION_INFO_V1(es_category);
 
+/* The version of an aggregate, 0 if it does not exist.  SPI must be connected. */
+int64
+es_version_of(EsStore *store, text *key)
+{
+	Datum		value = PointerGetDatum(key);
+	bool		isnull;
+	int64		version = 0;
+
+	es_run(store, ES_SELECT_VERSION, &value, NULL);
+	if (SPI_processed > 0)
+		version = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	SPI_freetuptable(SPI_tuptable);
+	return version;
+}
+
 /*
  * es_version(key text) RETURNS bigint
  *
@@ -34,14 +49,11 @@ PG_FUNCTION_INFO_V1(es_category);
 Datum
 es_version(PG_FUNCTION_ARGS)
 {
-	Datum		key = PointerGetDatum(es_key_argument(fcinfo, 0));
-	bool		isnull;
-	int64		version = 0;
+	text	   *key = es_key_argument(fcinfo, 0);
+	int64		version;
 
 	SPI_connect();
-	es_execute(es_current_store(), ES_SELECT_VERSION, &key, NULL);
-	if (SPI_processed > 0)
-		version = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	version = es_version_of(es_current_store(), key);
 	SPI_finish();
 	PG_RETURN_INT64(version);
 }
@@ -80,8 +92,8 @@ es_read(PG_FUNCTION_ARGS)
 	SPI_connect();
 	dest = CreateTuplestoreDestReceiver();
 	SetTuplestoreDestReceiverParams(dest, rsinfo->setResult, CurrentMemoryContext, false, NULL, NULL);
-	es_execute_into(es_current_store(), backwards ? ES_READ_BACKWARDS : ES_READ_FORWARDS,
-					values, nulls, dest);
+	es_run_into(es_current_store(), backwards ? ES_READ_BACKWARDS : ES_READ_FORWARDS,
+				values, nulls, dest);
 	dest->rDestroy(dest);
 	SPI_finish();
 	return (Datum) 0;
@@ -163,6 +175,16 @@ es_read_support(PG_FUNCTION_ARGS)
 	PG_RETURN_POINTER(req);
 }
 
+/* How many bytes of a key are its category. */
+int
+es_category_length(const text *key)
+{
+	const char *data = VARDATA_ANY(key);
+	const char *dash = memchr(data, '-', VARSIZE_ANY_EXHDR(key));
+
+	return dash == NULL ? (int) VARSIZE_ANY_EXHDR(key) : (int) (dash - data);
+}
+
 /*
  * es_category(key text) RETURNS text
  *
@@ -173,10 +195,6 @@ Datum
 es_category(PG_FUNCTION_ARGS)
 {
 	text	   *key = PG_GETARG_TEXT_PP(0);
-	char	   *data = VARDATA_ANY(key);
-	char	   *dash = memchr(data, '-', VARSIZE_ANY_EXHDR(key));
 
-	if (dash == NULL)
-		PG_RETURN_TEXT_P(key);
-	PG_RETURN_TEXT_P(cstring_to_text_with_len(data, dash - data));
+	PG_RETURN_TEXT_P(cstring_to_text_with_len(VARDATA_ANY(key), es_category_length(key)));
 }

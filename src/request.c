@@ -39,7 +39,7 @@ fetch_request(EsStore *store, text *key, text *request_id, SPITupleTable **rows,
 
 	values[0] = PointerGetDatum(key);
 	values[1] = PointerGetDatum(request_id);
-	es_execute_snapshot(store, ES_FIND_REQUEST, values, NULL, es_latest_snapshot());
+	es_run_snapshot(store, ES_FIND_REQUEST, values, NULL, es_latest_snapshot());
 	*rows = SPI_tuptable;
 	*count = (int64) SPI_processed;
 }
@@ -56,7 +56,7 @@ refuse_hidden_request(EsStore *store, text *key, text *request_id, int64 seen)
 
 	if (check_enable_rls(store->events_oid, InvalidOid, true) != RLS_ENABLED)
 		return;
-	es_execute_as_owner(store, ES_COUNT_REQUEST_AS_OWNER, values, es_latest_snapshot());
+	es_run_as_owner(store, ES_COUNT_REQUEST_AS_OWNER, values, es_latest_snapshot());
 	stored = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 	SPI_freetuptable(SPI_tuptable);
 	if (stored != seen)
@@ -162,10 +162,12 @@ forget(EsCall *call)
 	{
 		EsWrite    *write = &call->writes[i];
 
-		if (write->aggregate->settled)
+		if (es_is_settled(write))
 			continue;
 		write->remembered = write->reused = write->has_version = false;
 		write->first_position = write->last_position = 0;
+		if (write->aggregate == NULL)
+			continue;
 		write->aggregate->request_rows = NULL;
 		write->aggregate->request_count = 0;
 		write->aggregate->request_taken = 0;
@@ -282,6 +284,26 @@ es_find_repeats(EsCall *call)
 				find_repeat_of_entry(call->store, &call->writes[i]);
 		}
 	}
+}
+
+/*
+ * What an append with this request id did to this aggregate, for who may repeat it.
+ * False if it is not known.  SPI must be connected.
+ */
+bool
+es_recall_request(EsStore *store, EsWrite *write)
+{
+	SPITupleTable *rows;
+	int64		count;
+
+	fetch_own_request(store, write->key, write->request_id, &rows, &count);
+	if (count > 0)
+	{
+		take_result(write, rows, 0, count - 1);
+		write->status = ES_REPEATED;
+	}
+	SPI_freetuptable(rows);
+	return count > 0;
 }
 
 /*

@@ -25,8 +25,15 @@ static const char *const status_names[] = {
 	[ES_VERSION_CONFLICT] = "version_conflict",
 	[ES_AGGREGATE_NOT_FOUND] = "aggregate_not_found",
 	[ES_AGGREGATE_CLOSED] = "aggregate_closed",
+	[ES_CONDITION_FAILED] = "condition_failed",
 	[ES_REQUEST_ID_REUSED] = "request_id_reused"
 };
+
+const char *
+es_status_name(EsStatus status)
+{
+	return status_names[status];
+}
 
 /* The first refused entry, or -1. */
 int
@@ -40,6 +47,44 @@ es_first_refusal(const EsCall *call)
 	return -1;
 }
 
+/* What is in the way of a condition, as fields of a JSON object. */
+static void
+append_condition_facts(StringInfo json, const EsWrite *write)
+{
+	const EsCondition *condition = write->obstacle;
+
+	appendStringInfo(json, ", \"condition\": %d, \"after\": " INT64_FORMAT ", \"position\": ",
+					 (int) (condition - write->conditions) + 1, condition->after);
+	if (condition->position > 0)
+		appendStringInfo(json, INT64_FORMAT, condition->position);
+	else
+		appendStringInfo(json, "null, \"earlier_entry\": %d", condition->earlier_entry);
+	appendStringInfoString(json, ", \"type\": ");
+	escape_json(json, text_to_cstring(condition->type));
+}
+
+static void
+append_refusal(StringInfo json, const EsWrite *write)
+{
+	appendStringInfo(json, "{\"entry\": %d, \"key\": ", write->entry);
+	if (write->key != NULL)
+		escape_json(json, text_to_cstring(write->key));
+	else
+		appendStringInfoString(json, "null");
+	appendStringInfo(json, ", \"status\": \"%s\", \"expected\": ", status_names[write->status]);
+	if (write->has_expected)
+		appendStringInfo(json, INT64_FORMAT, write->expected_version);
+	else
+		appendStringInfoString(json, "null");
+	if (write->has_version)
+		appendStringInfo(json, ", \"actual\": " INT64_FORMAT, write->version);
+	else
+		appendStringInfoString(json, ", \"actual\": null");
+	if (write->status == ES_CONDITION_FAILED)
+		append_condition_facts(json, write);
+	appendStringInfoChar(json, '}');
+}
+
 /* All refusals of a call as one line of JSON. */
 static char *
 refusals_as_json(const EsCall *call)
@@ -51,29 +96,35 @@ refusals_as_json(const EsCall *call)
 	appendStringInfoString(&json, "{\"conflicts\": [");
 	for (int i = 0; i < call->nwrites; i++)
 	{
-		const EsWrite *write = &call->writes[i];
-
-		if (!es_is_refusal(write->status))
+		if (!es_is_refusal(call->writes[i].status))
 			continue;
-		appendStringInfo(&json, "%s{\"entry\": %d, \"key\": ", separator, write->entry);
-		escape_json(&json, text_to_cstring(write->key));
-		appendStringInfo(&json, ", \"status\": \"%s\", \"expected\": ", status_names[write->status]);
-		if (write->has_expected)
-			appendStringInfo(&json, INT64_FORMAT, write->expected_version);
-		else
-			appendStringInfoString(&json, "null");
-		appendStringInfo(&json, ", \"actual\": " INT64_FORMAT "}", write->version);
+		appendStringInfoString(&json, separator);
+		append_refusal(&json, &call->writes[i]);
 		separator = ", ";
 	}
 	appendStringInfoString(&json, "]}");
 	return json.data;
 }
 
-/* SQLSTATE and message of a refusal. */
+static int
+condition_message(const EsWrite *write)
+{
+	const EsCondition *condition = write->obstacle;
+	int			number = (int) (condition - write->conditions) + 1;
+	char	   *type = text_to_cstring(condition->type);
+
+	errcode(ERRCODE_ES_CONDITION_FAILED);
+	if (condition->position == 0)
+		return errmsg("event of type \"%s\" in entry %d fails condition %d of entry %d",
+					  type, condition->earlier_entry, number, write->entry);
+	return errmsg("event of type \"%s\" at position " INT64_FORMAT " fails condition %d of entry %d, which allows none after position " INT64_FORMAT,
+				  type, condition->position, number, write->entry, condition->after);
+}
+
 static int
 refusal_message(const EsWrite *write)
 {
-	char	   *key = text_to_cstring(write->key);
+	char	   *key = write->key != NULL ? text_to_cstring(write->key) : NULL;
 
 	switch (write->status)
 	{
@@ -87,6 +138,8 @@ refusal_message(const EsWrite *write)
 		case ES_AGGREGATE_CLOSED:
 			errcode(ERRCODE_ES_AGGREGATE_CLOSED);
 			return errmsg("aggregate \"%s\" is closed", key);
+		case ES_CONDITION_FAILED:
+			return condition_message(write);
 		case ES_REQUEST_ID_REUSED:
 			errcode(ERRCODE_ES_REQUEST_ID_REUSED);
 			return errmsg("request id \"%s\" was used for other events of aggregate \"%s\"",
@@ -113,6 +166,10 @@ refusal_hint(const EsWrite *write)
 				errhint("Check the key, or expect version 0 if the aggregate must not exist.");
 		case ES_AGGREGATE_CLOSED:
 			return errhint("A closed aggregate takes no more events.");
+		case ES_CONDITION_FAILED:
+			return write->obstacle->position == 0 ?
+				errhint("Entries apply in the order given: put the condition on the first of them, or in a guard before it.") :
+				errhint("Read with es_query() again and decide again before you retry.");
 		case ES_REQUEST_ID_REUSED:
 			return errhint("Use a new request id for a new request; es_find_request() shows what the old one did.");
 		default:
@@ -131,7 +188,8 @@ es_report_refusals(const EsCall *call)
 			 errdetail_internal("%s", refusals_as_json(call)),
 			 refusal_hint(first),
 			 err_generic_string(PG_DIAG_SCHEMA_NAME, NameStr(call->store->namespace_name)),
-			 err_generic_string(PG_DIAG_TABLE_NAME, "es_aggregates"),
+			 err_generic_string(PG_DIAG_TABLE_NAME,
+								first->status == ES_CONDITION_FAILED ? "es_events" : "es_aggregates"),
 			 err_generic_string(PG_DIAG_CONSTRAINT_NAME,
 								psprintf("es_%s", status_names[first->status]))));
 	pg_unreachable();
@@ -182,6 +240,7 @@ es_result_row(const EsWrite *write, Datum *values, bool *nulls)
 	memset(nulls, 0, sizeof(bool) * ES_RESULT_COLUMNS);
 	values[0] = Int32GetDatum(write->entry);
 	values[1] = PointerGetDatum(write->key);
+	nulls[1] = write->key == NULL;
 	values[2] = CStringGetTextDatum(status_names[write->status]);
 	values[3] = Int64GetDatum(write->version);
 	nulls[3] = !write->has_version;

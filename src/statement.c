@@ -39,8 +39,23 @@ typedef enum EsTable
 	IN_EVENTS,
 	IN_TAGS,
 	IN_WATERMARK,
-	IN_SUBSCRIPTIONS
+	IN_SUBSCRIPTIONS,
+	IN_SNAPSHOTS
 } EsTable;
+
+/*
+ * Events after position $2, up to $3, with the tag $1, of which the index has them in
+ * order, and with all tags $4, of one of the types $5 and categories $6, if there are any.
+ */
+#define TAGGED \
+	" FROM %1$s.es_tags AS t JOIN %1$s.es_events AS e" \
+	" ON e.key OPERATOR(pg_catalog.=) t.key AND e.version OPERATOR(pg_catalog.=) t.version" \
+	" WHERE t.tag OPERATOR(pg_catalog.=) $1" \
+	" AND t.position OPERATOR(pg_catalog.>) $2 AND t.position OPERATOR(pg_catalog.<=) $3" \
+	" AND e.tags OPERATOR(pg_catalog.@>) $4" \
+	" AND (pg_catalog.cardinality($5) OPERATOR(pg_catalog.=) 0 OR e.type OPERATOR(pg_catalog.=) ANY ($5))" \
+	" AND (pg_catalog.cardinality($6) OPERATOR(pg_catalog.=) 0" \
+	" OR pg_catalog.split_part(e.key, '-', 1) OPERATOR(pg_catalog.=) ANY ($6))"
 
 /*
  * The statements.  %s is the quoted schema name.  Operators are qualified, since
@@ -181,6 +196,45 @@ static const struct
 		" AND version OPERATOR(pg_catalog.<=) $3 ORDER BY version DESC LIMIT $4",
 		IN_EVENTS, CMD_SELECT, true, 4, {TEXTOID, INT8OID, INT8OID, INT8OID}
 	},
+	[ES_COUNT_TAGGED] = {
+		"SELECT pg_catalog.count(*) FROM (SELECT FROM %s.es_tags"
+		" WHERE tag OPERATOR(pg_catalog.=) $1 AND position OPERATOR(pg_catalog.>) $2 LIMIT $3) AS t",
+		IN_TAGS, CMD_SELECT, false, 3, {TEXTOID, INT8OID, INT8OID}
+	},
+	[ES_FIND_TAGGED] = {
+		"SELECT e.position, e.type" TAGGED " ORDER BY t.position LIMIT 1",
+		IN_EVENTS, CMD_SELECT, false, 6, {TEXTOID, INT8OID, INT8OID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID}
+	},
+	[ES_READ_TAGGED] = {
+		"SELECT e.position, e.key, e.version, e.type, e.data, e.metadata, e.tags, e.id, e.recorded_at"
+		TAGGED " ORDER BY t.position",
+		IN_EVENTS, CMD_SELECT, false, 6, {TEXTOID, INT8OID, INT8OID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID}
+	},
+	[ES_LOAD] = {
+		"SELECT coalesce(a.version, 0), coalesce(s.version, 0), s.state,"
+		" coalesce((SELECT pg_catalog.jsonb_agg("
+		"pg_catalog.jsonb_build_object('position', e.position, 'key', e.key, 'version', e.version, 'type', e.type,"
+		" 'id', e.id, 'recorded_at', e.recorded_at)"
+		" OPERATOR(pg_catalog.||) CASE WHEN e.data IS NULL THEN '{}' ELSE pg_catalog.jsonb_build_object('data', e.data) END"
+		" OPERATOR(pg_catalog.||) CASE WHEN e.metadata IS NULL THEN '{}' ELSE pg_catalog.jsonb_build_object('metadata', e.metadata) END"
+		" OPERATOR(pg_catalog.||) CASE WHEN e.tags IS NULL THEN '{}' ELSE pg_catalog.jsonb_build_object('tags', e.tags) END"
+		" ORDER BY e.version) FROM %1$s.es_events AS e"
+		" WHERE e.key OPERATOR(pg_catalog.=) $1 AND e.version OPERATOR(pg_catalog.>) coalesce(s.version, 0)), '[]')"
+		" FROM (VALUES ($1)) AS k (key)"
+		" LEFT JOIN %1$s.es_aggregates AS a ON a.key OPERATOR(pg_catalog.=) $1"
+		" LEFT JOIN %1$s.es_snapshots AS s ON s.key OPERATOR(pg_catalog.=) $1"
+		" AND s.version OPERATOR(pg_catalog.<=) a.version",
+		IN_SNAPSHOTS, CMD_SELECT, true, 1, {TEXTOID}
+	},
+	[ES_SAVE_SNAPSHOT] = {
+		"INSERT INTO %1$s.es_snapshots AS s (key, version, state)"
+		" SELECT a.key, $2, $3 FROM %1$s.es_aggregates AS a"
+		" WHERE a.key OPERATOR(pg_catalog.=) $1 AND a.version OPERATOR(pg_catalog.>=) $2"
+		" ON CONFLICT (key) DO UPDATE"
+		" SET version = excluded.version, state = excluded.state, recorded_at = excluded.recorded_at"
+		" WHERE s.version OPERATOR(pg_catalog.<=) excluded.version",
+		IN_SNAPSHOTS, CMD_INSERT, false, 3, {TEXTOID, INT8OID, JSONBOID}
+	},
 };
 
 static const char *const table_names[] = {
@@ -188,7 +242,8 @@ static const char *const table_names[] = {
 	[IN_EVENTS] = "es_events",
 	[IN_TAGS] = "es_tags",
 	[IN_WATERMARK] = "es_watermark",
-	[IN_SUBSCRIPTIONS] = "es_subscriptions"
+	[IN_SUBSCRIPTIONS] = "es_subscriptions",
+	[IN_SNAPSHOTS] = "es_snapshots"
 };
 
 static Oid
@@ -206,6 +261,8 @@ relation_of(const EsStore *store, EsTable table)
 			return store->watermark_oid;
 		case IN_SUBSCRIPTIONS:
 			return store->subscriptions_oid;
+		case IN_SNAPSHOTS:
+			return store->snapshots_oid;
 	}
 	return InvalidOid;			/* keep the compiler quiet */
 }
@@ -349,7 +406,7 @@ execute(EsStore *store, EsStatement statement, Datum *values, const char *nulls,
  * SPI must be connected.
  */
 void
-es_execute(EsStore *store, EsStatement statement, Datum *values, const char *nulls)
+es_run(EsStore *store, EsStatement statement, Datum *values, const char *nulls)
 {
 	execute(store, statement, values, nulls, InvalidSnapshot, NULL);
 }
@@ -364,8 +421,8 @@ es_latest_snapshot(void)
 
 /* The same with the snapshot given. */
 void
-es_execute_snapshot(EsStore *store, EsStatement statement, Datum *values, const char *nulls,
-					Snapshot snapshot)
+es_run_snapshot(EsStore *store, EsStatement statement, Datum *values, const char *nulls,
+				Snapshot snapshot)
 {
 	execute(store, statement, values, nulls, snapshot, NULL);
 }
@@ -388,7 +445,7 @@ relation_owner(Oid relid)
  * that do not depend on who asks.
  */
 void
-es_execute_as_owner(EsStore *store, EsStatement statement, Datum *values, Snapshot snapshot)
+es_run_as_owner(EsStore *store, EsStatement statement, Datum *values, Snapshot snapshot)
 {
 	Oid			userid;
 	int			security;
@@ -396,14 +453,14 @@ es_execute_as_owner(EsStore *store, EsStatement statement, Datum *values, Snapsh
 	GetUserIdAndSecContext(&userid, &security);
 	SetUserIdAndSecContext(relation_owner(relation_of(store, statements[statement].table)),
 						   security | SECURITY_LOCAL_USERID_CHANGE | SECURITY_NOFORCE_RLS);
-	es_execute_snapshot(store, statement, values, NULL, snapshot);
+	es_run_snapshot(store, statement, values, NULL, snapshot);
 	SetUserIdAndSecContext(userid, security);
 }
 
 /* Execute a read; rows go to dest. */
 void
-es_execute_into(EsStore *store, EsStatement statement, Datum *values, const char *nulls,
-				DestReceiver *dest)
+es_run_into(EsStore *store, EsStatement statement, Datum *values, const char *nulls,
+			DestReceiver *dest)
 {
 	execute(store, statement, values, nulls, InvalidSnapshot, dest);
 }
@@ -413,7 +470,7 @@ es_execute_into(EsStore *store, EsStatement statement, Datum *values, const char
  * for this one time: such statements differ from reader to reader.
  */
 void
-es_execute_page(EsStore *store, const char *sql, Datum *values, DestReceiver *dest)
+es_run_page(EsStore *store, const char *sql, Datum *values, DestReceiver *dest)
 {
 	SPIExecuteOptions options = {0};
 	int			rc;

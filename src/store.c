@@ -214,6 +214,7 @@ look_up_relations(EsStore *store, Oid namespace_oid)
 	store->sequence_oid = member_relation("es_position_seq", true, store);
 	store->watermark_oid = member_relation("es_watermark", false, store);
 	store->subscriptions_oid = member_relation("es_subscriptions", false, store);
+	store->snapshots_oid = member_relation("es_snapshots", false, store);
 }
 
 /* Find out what a store consists of, undisturbed by others' DDL. */
@@ -240,7 +241,8 @@ same_store(const EsStore *a, const EsStore *b)
 		a->tags_oid == b->tags_oid &&
 		a->sequence_oid == b->sequence_oid &&
 		a->watermark_oid == b->watermark_oid &&
-		a->subscriptions_oid == b->subscriptions_oid;
+		a->subscriptions_oid == b->subscriptions_oid &&
+		a->snapshots_oid == b->snapshots_oid;
 }
 
 /* The store is no longer what we took it for (55000). */

@@ -154,7 +154,7 @@ subscription_position(EsStore *store, Datum name)
 	int64		position;
 	bool		isnull;
 
-	es_execute(store, ES_SUBSCRIPTION_POSITION, &name, NULL);
+	es_run(store, ES_SUBSCRIPTION_POSITION, &name, NULL);
 	position = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 	SPI_freetuptable(SPI_tuptable);
 	if (isnull)

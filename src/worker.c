@@ -153,8 +153,8 @@ move_watermark(EsStore *store, const WorkerOrders *orders, int64 horizon)
 {
 	Datum		position = Int64GetDatum(horizon);
 
-	es_execute(store, ES_SELECT_WATERMARK, NULL, NULL);
-	es_execute(store, SPI_processed == 0 ? ES_INSERT_WATERMARK : ES_UPDATE_WATERMARK, &position, NULL);
+	es_run(store, ES_SELECT_WATERMARK, NULL, NULL);
+	es_run(store, SPI_processed == 0 ? ES_INSERT_WATERMARK : ES_UPDATE_WATERMARK, &position, NULL);
 	if (SPI_processed > 0 && NameStr(orders->channel)[0] != '\0')
 		Async_Notify(NameStr(orders->channel), psprintf(INT64_FORMAT, horizon));
 }

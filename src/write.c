@@ -109,7 +109,7 @@ execute_batch(EsStore *store, EsStatement statement, Batch *batch, Tuplestoresta
 	enr->reldata = rows;
 
 	SPI_register_relation(enr);
-	es_execute(store, statement, NULL, NULL);
+	es_run(store, statement, NULL, NULL);
 	require_rows(tuplestore_tuple_count(rows));
 	SPI_unregister_relation(batch->name);
 	tuplestore_end(rows);
@@ -145,7 +145,7 @@ es_advance_version(EsStore *store, EsWrite *write)
 	values[0] = PointerGetDatum(write->key);
 	values[1] = Int64GetDatum(write->nevents);
 	values[2] = Int64GetDatum(write->expected_version);
-	es_execute(store, write->has_expected ? ES_ADVANCE_EXPECTED : ES_ADVANCE, values, NULL);
+	es_run(store, write->has_expected ? ES_ADVANCE_EXPECTED : ES_ADVANCE, values, NULL);
 	if (SPI_processed == 0)
 		return false;
 	write->version = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc,
@@ -189,7 +189,7 @@ es_write_aggregates(EsStore *store, EsAggregate **chosen, int count)
 	{
 		values[0] = PointerGetDatum(chosen[0]->key);
 		values[1] = Int64GetDatum(chosen[0]->version - chosen[0]->stored_version);
-		es_execute(store, chosen[0]->stored ? ES_ADVANCE : ES_INSERT_AGGREGATE, values, NULL);
+		es_run(store, chosen[0]->stored ? ES_ADVANCE : ES_INSERT_AGGREGATE, values, NULL);
 		require_rows(1);
 	}
 	else
@@ -294,7 +294,7 @@ insert_one_event(EsStore *store, EsWrite *write)
 	event_row(write, &write->events[0], write->version, values, isnull);
 	for (int i = 0; i < EVENT_COLUMNS; i++)
 		nulls[i] = isnull[i] ? 'n' : ' ';
-	es_execute(store, ES_INSERT_EVENT, values, nulls);
+	es_run(store, ES_INSERT_EVENT, values, nulls);
 	require_rows(1);
 }
 

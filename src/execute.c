@@ -1,0 +1,491 @@
+/*-------------------------------------------------------------------------
+ *
+ * execute.c
+ *	  Load, decide, append and retry, in one call: es_execute(), es_execute_many().
+ *
+ * Each attempt runs in a subtransaction of its own, so that whatever the deciding
+ * function did is undone together with its decision:
+ *
+ * 1. From the second attempt on, lock what the one before ran into: the aggregates in
+ *	  key order, then the tags.  So nobody can come between again, unless the function
+ *	  decides about something else now.
+ * 2. Look for the request id.  If it is known, the command was carried out.
+ * 3. Take a fresh snapshot, then read the version, then call the function.  If it reads
+ *	  with later snapshots, it may know more than the version says, never less.
+ * 4. Append.  On a conflict (VE001, VE004) roll back, which gives up the locks too, and
+ *	  start over.
+ *
+ * A command with a request id that fails may be the repeat of one that was still in
+ * flight when we looked, and has changed what the function decides on.  So after an
+ * error we wait for it, and look once more.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/objectaccess.h"
+#include "catalog/pg_proc.h"
+#include "catalog/pg_type.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/regproc.h"
+#include "utils/resowner.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+
+#include "eventstore.h"
+
+PG_FUNCTION_INFO_V1(es_execute);
+PG_FUNCTION_INFO_V1(es_execute_many);
+
+typedef enum Outcome
+{
+	DONE,
+	CONFLICT,
+	REPEATED,					/* the request id is known */
+	FAILED						/* with an error */
+} Outcome;
+
+typedef struct Command
+{
+	EsStore    *store;
+	FmgrInfo	decide;
+	text	   *key;			/* NULL in es_execute_many() */
+	NullableDatum argument;		/* what decide() is told */
+	text	   *request_id;		/* NULL if none */
+	EsAggregate **keys;			/* to be locked on a conflict */
+	int			nkeys;
+	int			attempts;		/* so far */
+	EsCall		call;			/* of the last attempt */
+	int64		version;		/* that it was decided on */
+	EsWrite    *repeated;		/* what a known request did */
+	int			nrepeated;
+} Command;
+
+/* Refuse (22023) a function that is not of the expected form. */
+static void
+check_signature(Oid funcid, const Oid *types, int ntypes, const char *form)
+{
+	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(funcid));
+	Form_pg_proc proc;
+	bool		good;
+
+	if (!HeapTupleIsValid(tuple))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_FUNCTION),
+				 errmsg("function with OID %u does not exist", funcid)));
+	proc = (Form_pg_proc) GETSTRUCT(tuple);
+	good = proc->prokind == PROKIND_FUNCTION && !proc->proretset && proc->prorettype == JSONBOID &&
+		proc->pronargs == ntypes &&
+		memcmp(proc->proargtypes.values, types, sizeof(Oid) * ntypes) == 0;
+	ReleaseSysCache(tuple);
+	if (!good)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("function %s cannot decide on a command", format_procedure(funcid)),
+				 errhint("It must take the arguments %s and return jsonb.", form)));
+}
+
+static void
+prepare_decider(Command *command, Oid funcid)
+{
+	static const Oid one[] = {TEXTOID, INT8OID, JSONBOID};
+	static const Oid many[] = {JSONBOID};
+
+	if (command->key != NULL)
+		check_signature(funcid, one, lengthof(one), "(key text, version bigint, command jsonb)");
+	else
+		check_signature(funcid, many, lengthof(many), "(command jsonb)");
+	if (!es_function_usable(funcid))
+		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_FUNCTION, get_func_name(funcid));
+	InvokeFunctionExecuteHook(funcid);
+	fmgr_info(funcid, &command->decide);
+}
+
+/* Call the function; NULL if it has nothing to append. */
+static Jsonb *
+decide(Command *command)
+{
+	LOCAL_FCINFO(fcinfo, 3);
+	int			nargs = command->key != NULL ? 3 : 1;
+	PgStat_FunctionCallUsage usage;
+	Datum		result;
+
+	InitFunctionCallInfoData(*fcinfo, &command->decide, nargs, InvalidOid, NULL, NULL);
+	if (command->key != NULL)
+	{
+		fcinfo->args[0].value = PointerGetDatum(command->key);
+		fcinfo->args[0].isnull = false;
+		fcinfo->args[1].value = Int64GetDatum(command->version);
+		fcinfo->args[1].isnull = false;
+	}
+	fcinfo->args[nargs - 1] = command->argument;
+	if (command->decide.fn_strict && command->argument.isnull)
+		return NULL;
+	pgstat_init_function_usage(fcinfo, &usage);
+	result = FunctionCallInvoke(fcinfo);
+	pgstat_end_function_usage(&usage, true);
+	return fcinfo->isnull ? NULL : DatumGetJsonbP(result);
+}
+
+/* The keys of the command and of the last attempt's call, in key order. */
+static int
+gather_aggregates(Command *command, EsAggregate ***result)
+{
+	const EsCall *call = &command->call;
+	EsAggregate **all = MemoryContextAllocHuge(CurrentMemoryContext,
+											   sizeof(EsAggregate *) * (command->nkeys + call->naggregates + 1));
+	int			i = 0;
+	int			j = 0;
+	int			count = 0;
+
+	while (i < command->nkeys || j < call->naggregates)
+	{
+		int			order = i == command->nkeys ? 1 : j == call->naggregates ? -1 :
+		es_compare_keys(command->keys[i]->key, call->aggregates[j].key);
+
+		all[count] = palloc0(sizeof(EsAggregate));
+		all[count]->key = order <= 0 ? command->keys[i]->key : call->aggregates[j].key;
+		all[count]->written = order <= 0 || call->aggregates[j].written;
+		count++;
+		if (order <= 0)
+			i++;
+		if (order >= 0)
+			j++;
+	}
+	*result = all;
+	return count;
+}
+
+/* Lock the aggregates that the command is about, as far as is known. */
+static void
+lock_aggregates(Command *command)
+{
+	EsAggregate **chosen;
+	int			count = gather_aggregates(command, &chosen);
+
+	es_look(command->store, chosen, count);
+	es_lock_aggregates(command->store, chosen, count, false);
+}
+
+/* Is the command's request id known?  Then notes what it did. */
+static bool
+was_carried_out(Command *command)
+{
+	EsAggregate **all;
+	int			count;
+
+	if (command->request_id == NULL)
+		return false;
+	count = gather_aggregates(command, &all);
+	command->repeated = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(EsWrite) * (count + 1));
+	command->nrepeated = 0;
+	for (int i = 0; i < count; i++)
+	{
+		EsWrite    *write = &command->repeated[command->nrepeated];
+
+		memset(write, 0, sizeof(EsWrite));
+		write->key = all[i]->key;
+		write->request_id = command->request_id;
+		if (es_recall_request(command->store, write))
+			write->entry = ++command->nrepeated;
+	}
+	return command->nrepeated > 0;
+}
+
+/*
+ * A request id is looked for by the command's keys before the function is called; so it
+ * must be stored with one of them (22023).
+ */
+static void
+require_known_key(const Command *command)
+{
+	for (int i = 0; i < command->call.nwrites; i++)
+	{
+		const EsWrite *write = &command->call.writes[i];
+
+		for (int j = 0; j < command->nkeys && write->nevents > 0; j++)
+		{
+			if (es_compare_keys(write->key, command->keys[j]->key) == 0)
+				return;
+		}
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("a repeat of request \"%s\" would not be recognized",
+					text_to_cstring(command->request_id)),
+			 errdetail("The function appends to none of the given keys."),
+			 errhint("Name at least one of the aggregates that the command appends to in \"keys\".")));
+}
+
+static bool
+appends(const EsCall *call)
+{
+	for (int i = 0; i < call->nwrites; i++)
+	{
+		if (call->writes[i].nevents > 0)
+			return true;
+	}
+	return false;
+}
+
+/* Make a call of what was decided; false if there is nothing to do. */
+static bool
+make_call(Command *command, Jsonb *decision)
+{
+	EsCall	   *call = &command->call;
+
+	memset(call, 0, sizeof(EsCall));
+	if (decision == NULL || (JsonContainerIsArray(&decision->root) &&
+							 !JsonContainerIsScalar(&decision->root) &&
+							 JsonContainerSize(&decision->root) == 0))
+		return false;
+	call->store = command->store;
+	call->atomic = true;
+	if (command->key == NULL)
+		es_decode_writes(decision, false, call);
+	else
+	{
+		call->nwrites = 1;
+		call->writes = palloc0(sizeof(EsWrite));
+		call->writes[0].entry = 1;
+		call->writes[0].key = command->key;
+		call->writes[0].has_expected = true;
+		call->writes[0].expected_version = command->version;
+		es_decode_events(decision, 0, &call->writes[0]);
+	}
+	if (command->request_id != NULL && appends(call))
+	{
+		require_known_key(command);
+		es_set_request_id(call, command->request_id);
+	}
+	return true;
+}
+
+/* What to make of the outcome of the call. */
+static Outcome
+judge(const EsCall *call)
+{
+	int			first = es_first_refusal(call);
+
+	for (int i = 0; i < call->nwrites; i++)
+	{
+		/* However it was decided now: what counts is the first time. */
+		if (call->writes[i].status == ES_REPEATED || call->writes[i].status == ES_REQUEST_ID_REUSED)
+			return REPEATED;
+	}
+	if (first < 0)
+		return DONE;
+	if (call->writes[first].status != ES_VERSION_CONFLICT &&
+		call->writes[first].status != ES_CONDITION_FAILED)
+		es_report_refusals(call);
+	return CONFLICT;
+}
+
+/* See the top of this file. */
+static Outcome
+attempt(Command *command)
+{
+	Jsonb	   *decision;
+
+	CHECK_FOR_INTERRUPTS();
+	if (command->attempts > 0)
+	{
+		lock_aggregates(command);
+		es_lock_tags(&command->call);
+	}
+	if (was_carried_out(command))
+		return REPEATED;
+	command->attempts++;
+
+	/* The function sees what was done before in this transaction. */
+	CommandCounterIncrement();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	if (command->key != NULL)
+		command->version = es_version_of(command->store, command->key);
+	decision = decide(command);
+	PopActiveSnapshot();
+
+	if (!make_call(command, decision))
+		return DONE;
+	es_apply(&command->call);
+	return judge(&command->call);
+}
+
+/* The same in a subtransaction, which is kept only if all is done. */
+static Outcome
+attempt_undoably(Command *command, ErrorData **error)
+{
+	MemoryContext oldcontext = CurrentMemoryContext;
+	ResourceOwner oldowner = CurrentResourceOwner;
+	volatile Outcome outcome = FAILED;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(oldcontext);
+	PG_TRY();
+	{
+		outcome = attempt(command);
+		if (outcome == DONE)
+			ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(oldcontext);
+		*error = CopyErrorData();
+		FlushErrorState();
+		outcome = FAILED;
+	}
+	PG_END_TRY();
+	if (outcome != DONE)
+		RollbackAndReleaseCurrentSubTransaction();
+	MemoryContextSwitchTo(oldcontext);
+	CurrentResourceOwner = oldowner;
+	return outcome;
+}
+
+/*
+ * After an error: has the first attempt at this request landed meanwhile?  Not asked
+ * when there is no time to wait for it.
+ */
+static bool
+has_landed(Command *command, const ErrorData *error)
+{
+	if (command->request_id == NULL ||
+		ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION ||
+		error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE)
+		return false;
+	memset(&command->call, 0, sizeof(EsCall));
+	lock_aggregates(command);
+	return was_carried_out(command);
+}
+
+/* Carry out a command: DONE or REPEATED, or an error. */
+static Outcome
+carry_out(Command *command, int max_retries)
+{
+	for (;;)
+	{
+		ErrorData  *error = NULL;
+		Outcome		outcome = attempt_undoably(command, &error);
+
+		if (outcome == FAILED)
+		{
+			if (!has_landed(command, error))
+				ReThrowError(error);
+			return REPEATED;
+		}
+		if (outcome == REPEATED && command->nrepeated == 0 && !was_carried_out(command))
+			elog(ERROR, "request id was found and lost again");
+		if (outcome != CONFLICT)
+			return outcome;
+		if (command->attempts > max_retries)
+			es_report_refusals(&command->call);
+	}
+}
+
+/* The arguments that both functions have: decide, command, max_retries, request_id. */
+static void
+common_arguments(FunctionCallInfo fcinfo, const char *function, Command *command)
+{
+	es_require_argument(fcinfo, 1, "decide");
+	es_require_argument(fcinfo, 3, "max_retries");
+	es_check_least("max_retries", PG_GETARG_INT32(3), 0);
+	command->argument.value = PG_GETARG_DATUM(2);
+	command->argument.isnull = PG_ARGISNULL(2);
+	if (!PG_ARGISNULL(4))
+	{
+		command->request_id = PG_GETARG_TEXT_PP(4);
+		es_check_text("request id", command->request_id, ES_MAX_REQUEST_ID_BYTES);
+	}
+	es_require_fresh_snapshots(function);
+	prepare_decider(command, PG_GETARG_OID(1));
+}
+
+/*
+ * es_execute(key text, decide regproc, command jsonb, max_retries integer,
+ *			  request_id text) RETURNS TABLE (status text, version bigint, attempts integer)
+ *
+ * Calls decide(key, version, command) and appends the events that it returns, if the
+ * aggregate is still at that version; else locks the aggregate and starts over, up to
+ * max_retries times.  What a discarded attempt has written is undone.  NULL or no
+ * events: nothing to append.  With a request id that is known, decide is not called.
+ *
+ * Errors as es_append(), those of decide as they are; 22023 if decide is no such
+ * function; 25001 above READ COMMITTED.  Locks as es_append().
+ */
+Datum
+es_execute(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	Command		command = {0};
+	EsAggregate aggregate = {0};
+	EsAggregate *keys[1] = {&aggregate};
+	Outcome		outcome;
+	Datum		values[3];
+	bool		nulls[3] = {false, false, false};
+
+	command.key = aggregate.key = es_key_argument(fcinfo, 0);
+	command.keys = keys;
+	command.nkeys = 1;
+	common_arguments(fcinfo, "es_execute()", &command);
+	InitMaterializedSRF(fcinfo, 0);
+	SPI_connect();
+	command.store = es_store_for_writing("es_execute()");
+	es_refuse_append_inside(command.store);
+	outcome = carry_out(&command, PG_GETARG_INT32(3));
+
+	if (outcome == REPEATED)
+	{
+		values[0] = CStringGetTextDatum(es_status_name(ES_REPEATED));
+		values[1] = Int64GetDatum(command.repeated[0].version);
+	}
+	else if (command.call.nwrites == 0)
+	{
+		values[0] = CStringGetTextDatum(es_status_name(ES_NOT_WRITTEN));
+		values[1] = Int64GetDatum(command.version);
+	}
+	else
+	{
+		values[0] = CStringGetTextDatum(es_status_name(ES_APPENDED));
+		values[1] = Int64GetDatum(command.call.writes[0].version);
+	}
+	values[2] = Int32GetDatum(command.attempts);
+	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	SPI_finish();
+	return (Datum) 0;
+}
+
+/*
+ * es_execute_many(keys text[], decide regproc, command jsonb, max_retries integer,
+ *				   request_id text) RETURNS SETOF es_append_result
+ *
+ * The same with a function decide(command) that returns what es_append_many() takes:
+ * writes, guards and conditions.  On a conflict the keys are locked, and whatever else
+ * the writes were about.  With a known request id: what it did to the keys.
+ */
+Datum
+es_execute_many(PG_FUNCTION_ARGS)
+{
+	Command		command = {0};
+
+	es_require_argument(fcinfo, 0, "keys");
+	command.nkeys = es_aggregates_of_keys(PG_GETARG_ARRAYTYPE_P(0), &command.keys);
+	common_arguments(fcinfo, "es_execute_many()", &command);
+	InitMaterializedSRF(fcinfo, 0);
+	SPI_connect();
+	command.store = es_store_for_writing("es_execute_many()");
+	es_refuse_append_inside(command.store);
+	if (carry_out(&command, PG_GETARG_INT32(3)) == REPEATED)
+	{
+		command.call.writes = command.repeated;
+		command.call.nwrites = command.nrepeated;
+	}
+	es_put_results(fcinfo, &command.call);
+	SPI_finish();
+	return (Datum) 0;
+}

@@ -1,0 +1,44 @@
+/*-------------------------------------------------------------------------
+ *
+ * lock_budget.c
+ *	  How many locks on keys and tags one transaction may take in the lock manager.
+ *
+ * The lock table is shared and of fixed size: a transaction that filled it would
+ * make others fail.  So who needs more locks than this takes their common root
+ * instead (key_lock.c, tag_lock.c).
+ *
+ * The count may be too high, after a rollback to a savepoint; then the root is taken
+ * without need, and others wait for it.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "storage/lock.h"
+#include "storage/proc.h"
+
+#include "eventstore.h"
+
+#define MAX_LOCKS_PER_CALL 64
+
+static LocalTransactionId counted_transaction = InvalidLocalTransactionId;
+static int	locks_held = 0;
+
+/* May this call take so many locks? */
+bool
+es_may_lock(int count)
+{
+	if (counted_transaction != ES_MY_LXID)
+	{
+		counted_transaction = ES_MY_LXID;
+		locks_held = 0;
+	}
+	return count <= MAX_LOCKS_PER_CALL && locks_held + count <= max_locks_per_xact;
+}
+
+/* So many locks more (or fewer) are held. */
+void
+es_count_locks(int count)
+{
+	locks_held += count;
+}

@@ -1,0 +1,318 @@
+/*-------------------------------------------------------------------------
+ *
+ * tag_lock.c
+ *	  Locks on tags, in the lock manager.
+ *
+ * Invariant: whoever writes an event with a tag holds the tag in a mode that writers
+ * share, from before its position is drawn until its transaction is over.  So who
+ * holds the tag in a mode that excludes writers, and looks after that, sees every
+ * event with the tag that has, or will ever have, a position up to now.
+ *
+ * - Writers share a tag with each other.
+ * - A condition excludes everybody, to the end of its transaction: two that look and
+ *   then write must not look at the same time.  If its call also writes the tag, that
+ *   is the one lock it takes.
+ * - es_query() excludes writers and conditions, and gives the lock up as soon as it
+ *   has its snapshot.
+ *
+ * An event that matches an item of a query has all of the item's tags, so its writer
+ * holds each of them.  It is enough to lock one: the first.
+ *
+ * The root, one tag of the lock manager per store, is for those who need many locks;
+ * the others hold it in an intention mode.  Of the table below only the pairs marked x
+ * wait for each other:
+ *
+ *						writes some  reads some  writes all  reads all
+ *	 writes some  RowShare							x
+ *	 reads some	  Share						 x		x
+ *	 writes all	  RowExclusive		 x				x
+ *	 reads all	  Exclusive	   x	 x		 x		x
+ *
+ * The order is: the root, then the tags by their hash; all of it after the locks on
+ * aggregates, and before the lock in flight.  Two tags with the same 64-bit hash wait
+ * for each other without need, and nothing worse.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "common/hashfn.h"
+#include "miscadmin.h"
+#include "storage/lock.h"
+#include "storage/proc.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+#include "eventstore.h"
+#include "testing.h"
+
+#define WRITE_MODE RowExclusiveLock
+#define CONDITION_MODE ShareRowExclusiveLock
+#define QUERY_MODE ShareLock
+
+#define WRITE_INTENTION RowShareLock
+#define READ_INTENTION ShareLock
+#define WRITE_ALL RowExclusiveLock
+#define READ_ALL ExclusiveLock
+
+static uint64
+hash_of_tag(const EsStore *store, const text *tag)
+{
+	return hash_bytes_extended((const unsigned char *) VARDATA_ANY(tag), VARSIZE_ANY_EXHDR(tag),
+							   store->sequence_oid);
+}
+
+static void
+set_root_tag(LOCKTAG *tag, const EsStore *store)
+{
+	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, store->sequence_oid, 0, ES_LOCK_CLASS_TAG_ROOT);
+}
+
+static void
+set_tag_tag(LOCKTAG *tag, uint64 hash)
+{
+	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, (uint32) (hash >> 32), (uint32) hash, ES_LOCK_CLASS_TAG);
+}
+
+static int
+compare_uses(const void *a, const void *b)
+{
+	const EsTagUse *x = a;
+	const EsTagUse *y = b;
+
+	if (x->hash != y->hash)
+		return x->hash < y->hash ? -1 : 1;
+	/* Conditions first, then events in their order. */
+	if (x->write == NULL || y->write == NULL)
+		return (x->write != NULL) - (y->write != NULL);
+	return x->write->entry - y->write->entry;
+}
+
+static void
+add_use(EsTagUses *uses, EsStore *store, const text *tag, EsWrite *write, EsEvent *event)
+{
+	EsTagUse   *use;
+
+	if (uses->count == uses->room)
+	{
+		uses->room = Max(uses->room * 2, 16);
+		uses->use = uses->use == NULL ?
+			MemoryContextAllocHuge(CurrentMemoryContext, sizeof(EsTagUse) * uses->room) :
+			repalloc_huge(uses->use, sizeof(EsTagUse) * uses->room);
+	}
+	use = &uses->use[uses->count++];
+	use->hash = hash_of_tag(store, tag);
+	use->write = write;
+	use->event = event;
+}
+
+/* The tags by which a query is locked: the first of each item. */
+static void
+add_query(EsTagUses *uses, EsStore *store, const EsQuery *query)
+{
+	for (int i = 0; i < query->nitems; i++)
+	{
+		Datum	   *tags;
+
+		(void) es_array_texts(query->items[i].tags, &tags);
+		add_use(uses, store, DatumGetTextPP(tags[0]), NULL, NULL);
+		pfree(tags);
+	}
+}
+
+static void
+add_event(EsTagUses *uses, EsStore *store, EsWrite *write, EsEvent *event)
+{
+	Datum	   *tags;
+	int			count = es_array_texts(event->tags, &tags);
+
+	for (int i = 0; i < count; i++)
+		add_use(uses, store, DatumGetTextPP(tags[i]), write, event);
+	pfree(tags);
+}
+
+/* Every tag that an entry writes or asks for. */
+static void
+add_write(EsTagUses *uses, EsStore *store, EsWrite *write)
+{
+	for (int i = 0; i < write->nconditions; i++)
+		add_query(uses, store, write->conditions[i].query);
+	for (int i = 0; i < write->nevents; i++)
+	{
+		if (write->events[i].tags != NULL)
+			add_event(uses, store, write, &write->events[i]);
+	}
+}
+
+/* The end of the run of uses of one tag. */
+static int
+end_of_run(const EsTagUses *uses, int start)
+{
+	int			end = start + 1;
+
+	while (end < uses->count && uses->use[end].hash == uses->use[start].hash)
+		end++;
+	return end;
+}
+
+static bool
+root_is_held(const EsStore *store, LOCKMODE mode)
+{
+	LOCKTAG		tag;
+
+	set_root_tag(&tag, store);
+	return es_lock_held(&tag, mode);
+}
+
+static void
+lock_root(const EsStore *store, LOCKMODE mode)
+{
+	LOCKTAG		tag;
+
+	set_root_tag(&tag, store);
+	(void) LockAcquire(&tag, mode, false, false);
+}
+
+static LOCKMODE
+mode_of_run(const EsTagUses *uses, int start, LOCKMODE read_mode)
+{
+	return uses->use[start].write == NULL ? read_mode : WRITE_MODE;
+}
+
+/* How many of the tags are not locked yet in the mode that they need; what for. */
+static int
+count_wanted(const EsTagUses *uses, LOCKMODE read_mode, bool *reads, bool *writes)
+{
+	int			wanted = 0;
+
+	*reads = *writes = false;
+	for (int i = 0; i < uses->count; i = end_of_run(uses, i))
+	{
+		LOCKTAG		tag;
+		LOCKMODE	mode = mode_of_run(uses, i, read_mode);
+
+		if (mode == WRITE_MODE)
+			*writes = true;
+		else
+			*reads = true;
+		set_tag_tag(&tag, uses->use[i].hash);
+		if (!es_lock_held(&tag, mode))
+			wanted++;
+	}
+	return wanted;
+}
+
+/*
+ * Lock the tags of the uses, which are sorted by hash; those that are only asked for
+ * in the given mode.  Returns whether each was locked; else the root stands for them.
+ */
+static bool
+lock_uses(const EsStore *store, const EsTagUses *uses, LOCKMODE read_mode)
+{
+	bool		reads;
+	bool		writes;
+	int			wanted = count_wanted(uses, read_mode, &reads, &writes);
+
+	if (root_is_held(store, READ_ALL) || (!reads && root_is_held(store, WRITE_ALL)) ||
+		!es_may_lock(wanted))
+	{
+		lock_root(store, reads ? READ_ALL : WRITE_ALL);
+		return false;
+	}
+	if (reads)
+		lock_root(store, READ_INTENTION);
+	if (writes)
+		lock_root(store, WRITE_INTENTION);
+	for (int i = 0; i < uses->count; i = end_of_run(uses, i))
+	{
+		LOCKTAG		tag;
+
+		set_tag_tag(&tag, uses->use[i].hash);
+		(void) LockAcquire(&tag, mode_of_run(uses, i, read_mode), false, false);
+	}
+	es_count_locks(wanted);
+	return true;
+}
+
+/* Note which tags a call writes and asks for. */
+void
+es_collect_tags(EsCall *call)
+{
+	call->tags.count = 0;
+	for (int i = 0; i < call->nwrites; i++)
+	{
+		if (!es_is_settled(&call->writes[i]))
+			add_write(&call->tags, call->store, &call->writes[i]);
+	}
+	if (call->tags.count > 1)
+		qsort(call->tags.use, call->tags.count, sizeof(EsTagUse), compare_uses);
+}
+
+/*
+ * Lock the tags that a call writes and asks for, to the end of the transaction.  To be
+ * called under the locks on its aggregates.
+ */
+void
+es_lock_tags(EsCall *call)
+{
+	es_collect_tags(call);
+	if (call->tags.count > 0 && !ES_MUTANT("conditions without locks"))
+		(void) lock_uses(call->store, &call->tags, CONDITION_MODE);
+}
+
+/* The first use of a tag by a call, as an index; the number of uses if there is none. */
+int
+es_first_use(const EsCall *call, const text *tag)
+{
+	const EsTagUses *uses = &call->tags;
+	uint64		hash = hash_of_tag(call->store, tag);
+	int			low = 0;
+	int			high = uses->count;
+
+	while (low < high)
+	{
+		int			middle = low + (high - low) / 2;
+
+		if (uses->use[middle].hash < hash)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < uses->count && uses->use[low].hash == hash ? low : uses->count;
+}
+
+/*
+ * A snapshot that shows every event of the query's tags with a position up to now,
+ * whoever was writing one.  Holds the locks only until it has the snapshot.
+ */
+Snapshot
+es_snapshot_of_tags(EsStore *store, const EsQuery *query)
+{
+	EsTagUses	uses = {0};
+	Snapshot	snapshot;
+	bool		each;
+	LOCKTAG		tag;
+
+	if (RecoveryInProgress() || ES_MUTANT("query without locks"))
+		return RegisterSnapshot(GetTransactionSnapshot());
+	add_query(&uses, store, query);
+	qsort(uses.use, uses.count, sizeof(EsTagUse), compare_uses);
+	each = lock_uses(store, &uses, QUERY_MODE);
+
+	/* Own events count, too. */
+	CommandCounterIncrement();
+	snapshot = RegisterSnapshot(GetTransactionSnapshot());
+
+	for (int i = 0; i < uses.count && each; i = end_of_run(&uses, i))
+	{
+		set_tag_tag(&tag, uses.use[i].hash);
+		(void) LockRelease(&tag, QUERY_MODE, false);
+		es_count_locks(-1);
+	}
+	set_root_tag(&tag, store);
+	(void) LockRelease(&tag, each ? READ_INTENTION : READ_ALL, false);
+	pfree(uses.use);
+	return snapshot;
+}
