@@ -393,6 +393,10 @@ extern bool es_query_matches(const EsQuery *query, const text *key, const EsEven
 extern char *es_page_statement(const EsStore *store, Jsonb *query, int partitions, int partition,
 							   const char *function_schema);
 
+/* decide.c */
+extern void es_decide(EsCall *call);
+extern void es_complete_results(EsCall *call);
+
 /* append.c */
 extern void es_set_request_id(EsCall *call, text *request_id);
 extern void es_apply(EsCall *call);

@@ -356,7 +356,7 @@ static bool
 has_landed(Command *command, const ErrorData *error)
 {
 	if (command->request_id == NULL ||
-		ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION ||
+		error->sqlerrcode == ERRCODE_QUERY_CANCELED ||
 		error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE)
 		return false;
 	memset(&command->call, 0, sizeof(EsCall));
