@@ -64,6 +64,31 @@
 #define es_xact_wait_at_once(xid) ConditionalXactLockTableWait(xid)
 #endif
 
+/*
+ * Which indexes need an entry for a new version of a row, and making one.  Of an insert
+ * that is ES_NO_INDEX_UPDATE.
+ */
+#if PG_VERSION_NUM >= 190000
+typedef TU_UpdateIndexes EsIndexUpdate;
+#define ES_NO_INDEX_UPDATE TU_None
+#define es_insert_index_tuples(info, slot, estate, update) \
+	ExecInsertIndexTuples((info), (estate), \
+						  ((update) == TU_None ? 0 : EIIT_IS_UPDATE) | \
+						  ((update) == TU_Summarizing ? EIIT_ONLY_SUMMARIZING : 0), \
+						  (slot), NIL, NULL)
+#elif PG_VERSION_NUM >= 160000
+typedef TU_UpdateIndexes EsIndexUpdate;
+#define ES_NO_INDEX_UPDATE TU_None
+#define es_insert_index_tuples(info, slot, estate, update) \
+	ExecInsertIndexTuples((info), (slot), (estate), (update) != TU_None, false, NULL, NIL, \
+						  (update) == TU_Summarizing)
+#else
+typedef bool EsIndexUpdate;
+#define ES_NO_INDEX_UPDATE false
+#define es_insert_index_tuples(info, slot, estate, update) \
+	ExecInsertIndexTuples((info), (slot), (estate), (update), false, NULL, NIL)
+#endif
+
 /* May the current user look into this schema? */
 #if PG_VERSION_NUM >= 160000
 #define es_namespace_usable(nsp) \

@@ -8,6 +8,7 @@
 #ifndef EVENTSTORE_H
 #define EVENTSTORE_H
 
+#include "access/tableam.h"
 #include "executor/spi.h"
 #include "storage/itemptr.h"
 #include "storage/lock.h"
@@ -337,7 +338,35 @@ extern void es_refuse_hidden(EsStore *store, EsAggregate **missing, int count);
 extern bool es_may_lock(int count);
 extern void es_count_locks(int count);
 
+/* direct.c */
+typedef struct EsColumn
+{
+	const char *name;
+	Oid			type;
+} EsColumn;
+
+#define ES_DIRECT_ROWS 64
+
+typedef struct EsDirect
+{
+	Relation	relation;
+	ResultRelInfo *info;
+	EState	   *estate;
+	CommandId	command_id;
+	TupleTableSlot *slots[ES_DIRECT_ROWS];
+	int			nslots;
+	int			nrows;			/* not stored yet */
+} EsDirect;
+
+extern bool es_begin_direct(EsDirect *direct, Oid relid, CmdType command, const EsColumn *columns,
+							int ncolumns);
+extern void es_put_direct(EsDirect *direct, const Datum *values, const bool *nulls);
+extern void es_end_direct(EsDirect *direct);
+extern bool es_insert_aggregate_directly(EsStore *store, text *key, int64 version);
+extern bool es_advance_directly(EsStore *store, EsWrite *write, bool *is_direct);
+
 /* key_lock.c */
+extern bool es_is_key_index(Relation heap, Relation index);
 extern uint64 es_key_hash(const EsStore *store, const text *key);
 extern void es_lock_keys(EsStore *store, EsAggregate **absent, int count, bool nowait);
 extern void es_unlock_keys(EsStore *store, EsAggregate **chosen, int count);

@@ -132,8 +132,8 @@ typedef struct FlightTable
 } FlightTable;
 
 /* Is this the index that es_create_store() makes: a btree on the key alone? */
-static bool
-is_key_index(Relation heap, Relation index)
+bool
+es_is_key_index(Relation heap, Relation index)
 {
 	AttrNumber	key = get_attnum(RelationGetRelid(heap), "key");
 
@@ -158,7 +158,7 @@ open_table(const EsStore *store, FlightTable *table)
 	if (table->heap->rd_rel->relkind == RELKIND_RELATION && OidIsValid(index_oid))
 	{
 		table->index = index_open(index_oid, AccessShareLock);
-		if (is_key_index(table->heap, table->index))
+		if (es_is_key_index(table->heap, table->index))
 			return true;
 		index_close(table->index, AccessShareLock);
 	}

@@ -325,14 +325,20 @@ statement_plan(EsStore *store, EsStatement statement)
 	return plan;
 }
 
-/* See the top of this file. */
+/*
+ * See the top of this file.  The plan goes, lest it fail for ever: PostgreSQL would not
+ * notice a change of a relation that is not in it.
+ */
 static void
 check_relation_used(EsStore *store, EsStatement statement, SPIPlanPtr plan)
 {
 	CachedPlanSource *source = linitial(SPI_plan_get_plan_sources(plan));
 
-	if (!list_member_oid(source->relationOids, relation_of(store, statements[statement].table)))
-		es_report_replaced(store);
+	if (list_member_oid(source->relationOids, relation_of(store, statements[statement].table)))
+		return;
+	store->plans[statement] = NULL;
+	SPI_freeplan(plan);
+	es_report_replaced(store);
 }
 
 static ParamListInfo

@@ -10,8 +10,9 @@
  * The version moves before the events are inserted: a user's trigger on
  * es_events then sees the new version, and may itself append to the aggregate.
  *
- * Several rows go in by one statement over a named tuple store, so that a
- * statement-level trigger sees all of them at once.
+ * Rows go into a plain table directly (direct.c).  Otherwise several go in by one
+ * statement over a named tuple store, so that a statement-level trigger sees all of
+ * them at once.
  *
  *-------------------------------------------------------------------------
  */
@@ -32,18 +33,13 @@
 
 #define EVENT_COLUMNS 10
 
-typedef struct Column
-{
-	const char *name;
-	Oid			type;
-} Column;
-
 /* The tuple stores that the statements of statement.c read. */
 typedef struct Batch
 {
 	const char *name;
 	int			ncolumns;
-	Column		columns[EVENT_COLUMNS];
+	EsColumn	columns[EVENT_COLUMNS]; /* of events and tags, also those of
+										 * the table */
 	TupleDesc	desc;			/* made once a process */
 } Batch;
 
@@ -141,7 +137,11 @@ es_advance_version(EsStore *store, EsWrite *write)
 {
 	Datum		values[3];
 	bool		isnull;
+	bool		is_direct;
 
+	write->has_version = es_advance_directly(store, write, &is_direct);
+	if (is_direct)
+		return write->has_version;
 	values[0] = PointerGetDatum(write->key);
 	values[1] = Int64GetDatum(write->nevents);
 	values[2] = Int64GetDatum(write->expected_version);
@@ -185,7 +185,10 @@ es_write_aggregates(EsStore *store, EsAggregate **chosen, int count)
 {
 	Datum		values[2];
 
-	if (count == 1)
+	if (count == 1 && !chosen[0]->stored &&
+		es_insert_aggregate_directly(store, chosen[0]->key, chosen[0]->version))
+		;						/* that was it */
+	else if (count == 1)
 	{
 		values[0] = PointerGetDatum(chosen[0]->key);
 		values[1] = Int64GetDatum(chosen[0]->version - chosen[0]->stored_version);
@@ -208,16 +211,51 @@ compare_tags(const void *a, const void *b)
 	return es_compare_keys(DatumGetTextPP(*(const Datum *) a), DatumGetTextPP(*(const Datum *) b));
 }
 
+/* Where the rows of a table go: into it directly, or into a batch for a statement. */
+typedef struct Rows
+{
+	Batch	   *batch;
+	bool		is_direct;
+	EsDirect	direct;
+	Tuplestorestate *tuples;
+} Rows;
+
+static void
+begin_rows(Rows *rows, Oid relid, Batch *batch)
+{
+	rows->batch = batch;
+	rows->is_direct = es_begin_direct(&rows->direct, relid, CMD_INSERT, batch->columns, batch->ncolumns);
+	if (!rows->is_direct)
+		rows->tuples = tuplestore_begin_heap(false, false, work_mem);
+}
+
+static void
+put_row(Rows *rows, Datum *values, bool *nulls)
+{
+	if (rows->is_direct)
+		es_put_direct(&rows->direct, values, nulls);
+	else
+		tuplestore_putvalues(rows->tuples, batch_desc(rows->batch), values, nulls);
+}
+
+static void
+end_rows(Rows *rows, EsStore *store, EsStatement statement)
+{
+	if (rows->is_direct)
+		es_end_direct(&rows->direct);
+	else
+		execute_batch(store, statement, rows->batch, rows->tuples);
+}
+
 /* The index rows of one event's tags; a tag that it has twice is there once. */
 static void
-put_tags(Tuplestorestate *rows, TupleDesc desc, const EsWrite *write, const EsEvent *event, int64 version)
+put_tags(Rows *rows, const EsWrite *write, const EsEvent *event, int64 version)
 {
 	bool		nulls[4] = {false, false, false, false};
 	Datum		values[4];
 	Datum	   *tags;
-	int			count;
+	int			count = es_array_texts(event->tags, &tags);
 
-	deconstruct_array(event->tags, TEXTOID, -1, false, TYPALIGN_INT, &tags, NULL, &count);
 	qsort(tags, count, sizeof(Datum), compare_tags);
 	values[1] = Int64GetDatum(event->position);
 	values[2] = PointerGetDatum(write->key);
@@ -227,7 +265,7 @@ put_tags(Tuplestorestate *rows, TupleDesc desc, const EsWrite *write, const EsEv
 		if (i > 0 && compare_tags(&tags[i - 1], &tags[i]) == 0)
 			continue;
 		values[0] = tags[i];
-		tuplestore_putvalues(rows, desc, values, nulls);
+		put_row(rows, values, nulls);
 	}
 	pfree(tags);
 }
@@ -242,8 +280,8 @@ event_version(const EsWrite *write, int i)
 static void
 write_tags(EsStore *store, EsWrite **writes, int count)
 {
-	Tuplestorestate *rows = NULL;
-	TupleDesc	desc = batch_desc(&new_tags);
+	Rows		rows;
+	bool		any = false;
 
 	for (int i = 0; i < count; i++)
 	{
@@ -253,13 +291,14 @@ write_tags(EsStore *store, EsWrite **writes, int count)
 		{
 			if (write->events[j].tags == NULL)
 				continue;
-			if (rows == NULL)
-				rows = tuplestore_begin_heap(false, false, work_mem);
-			put_tags(rows, desc, write, &write->events[j], event_version(write, j));
+			if (!any)
+				begin_rows(&rows, store->tags_oid, &new_tags);
+			any = true;
+			put_tags(&rows, write, &write->events[j], event_version(write, j));
 		}
 	}
-	if (rows != NULL)
-		execute_batch(store, ES_INSERT_TAGS, &new_tags, rows);
+	if (any)
+		end_rows(&rows, store, ES_INSERT_TAGS);
 }
 
 static void
@@ -299,13 +338,19 @@ insert_one_event(EsStore *store, EsWrite *write)
 }
 
 static void
-insert_events(EsStore *store, EsWrite **writes, int count)
+insert_events(EsStore *store, EsWrite **writes, int count, int64 nevents)
 {
-	Tuplestorestate *rows = tuplestore_begin_heap(false, false, work_mem);
-	TupleDesc	desc = batch_desc(&new_events);
+	Rows		rows;
 	Datum		values[EVENT_COLUMNS];
 	bool		nulls[EVENT_COLUMNS];
 
+	begin_rows(&rows, store->events_oid, &new_events);
+	if (nevents == 1 && !rows.is_direct)
+	{
+		tuplestore_end(rows.tuples);
+		insert_one_event(store, writes[0]);
+		return;
+	}
 	for (int i = 0; i < count; i++)
 	{
 		EsWrite    *write = writes[i];
@@ -314,10 +359,10 @@ insert_events(EsStore *store, EsWrite **writes, int count)
 		{
 			CHECK_FOR_INTERRUPTS();
 			event_row(write, &write->events[j], event_version(write, j), values, nulls);
-			tuplestore_putvalues(rows, desc, values, nulls);
+			put_row(&rows, values, nulls);
 		}
 	}
-	execute_batch(store, ES_INSERT_EVENTS, &new_events, rows);
+	end_rows(&rows, store, ES_INSERT_EVENTS);
 }
 
 /* Draw a position above what the lock in flight promised (55000 otherwise). */
@@ -375,8 +420,5 @@ es_write_events(EsStore *store, EsWrite **writes, int count)
 	int64		nevents = draw_positions(store, writes, count);
 
 	write_tags(store, writes, count);
-	if (nevents == 1)
-		insert_one_event(store, writes[0]);
-	else
-		insert_events(store, writes, count);
+	insert_events(store, writes, count, nevents);
 }
