@@ -373,7 +373,7 @@ carry_out(Command *command, int max_retries)
 		ErrorData  *error = NULL;
 		Outcome		outcome = attempt_undoably(command, &error);
 
-		if (outcome == FAILED)
+		if (error != NULL)
 		{
 			if (!has_landed(command, error))
 				ReThrowError(error);

@@ -58,7 +58,7 @@ public class Counter {
                 }
                 listener.conflict(error);
             }
-            Thread.sleep(ThreadLocalRandom.current().nextLong(Math.min(1000, 5L << attempt)));
+            Thread.sleep(ThreadLocalRandom.current().nextLong(Math.min(1000, 5L << Math.min(attempt, 8))));
         }
     }
 

@@ -94,7 +94,7 @@ apt_install()
 # there now.
 install_missing()
 {
-	local test
+	local test package
 
 	if [ ${#missing[@]} -gt 0 ]; then
 		command -v apt-get >/dev/null ||
@@ -109,8 +109,15 @@ install_missing()
 		done
 	fi
 	if [ ${#wanted[@]} -gt 0 ]; then
-		{ command -v apt-get >/dev/null && can_be_root && apt_install "${wanted[@]}"; } ||
+		if ! command -v apt-get >/dev/null || ! can_be_root; then
 			say "Going on without: ${wanted[*]}"
+		elif ! apt_install "${wanted[@]}"; then
+			# One that cannot be had must not keep the others away.
+			for package in "${wanted[@]}"; do
+				apt install --no-install-recommends "$package" >"$work/apt.log" 2>&1 ||
+					say "Going on without: $package"
+			done
+		fi
 	fi
 	missing=()
 	unmet=()
@@ -153,6 +160,31 @@ has_python_module()
 has_php_module()
 {
 	php -m | grep -x "$1"
+}
+
+# The module pg for Node: the distribution's, or else that of the npm registry, in the
+# work folder.  The distribution's does not install beside a Node that is not the
+# distribution's; that comes with npm.  Never fails: without it, Node is skipped.
+want_node_pg()
+{
+	want nodejs command -v node
+	command -v npm >/dev/null || want node-pg has_node_pg
+}
+
+has_node_pg()
+{
+	node -e 'require("pg")'
+}
+
+install_node_pg()
+{
+	! has_node_pg 2>/dev/null || return 0
+	if command -v npm >/dev/null && as_tester npm install --prefix "$work/node" --no-save --no-package-lock \
+		--ignore-scripts --no-audit --no-fund --fetch-retries=1 --fetch-timeout=30000 pg@8.16.3 >"$work/npm.log" 2>&1; then
+		export NODE_PATH=$work/node/node_modules
+	else
+		say "Going on without: pg of npm"
+	fi
 }
 
 # Choose the server, and note what is missing to build for it and to run it.
