@@ -41,7 +41,8 @@
 #include "testing.h"
 
 const EsColumn es_aggregate_columns[] = {
-	{"key", TEXTOID}, {"version", INT8OID}, {"first_version", INT8OID}, {"closed_at", TIMESTAMPTZOID}
+	{"key", TEXTOID, false}, {"version", INT8OID, false}, {"first_version", INT8OID, false},
+	{"closed_at", TIMESTAMPTZOID, true}
 };
 
 #define AGGREGATE_COLUMNS 4
@@ -64,6 +65,7 @@ has_columns(Relation relation, const EsColumn *columns, int ncolumns)
 		Form_pg_attribute attribute = TupleDescAttr(desc, i);
 
 		if (attribute->attisdropped || attribute->atttypid != columns[i].type ||
+			(attribute->attnotnull && columns[i].nullable) ||
 			strcmp(NameStr(attribute->attname), columns[i].name) != 0)
 			return false;
 	}

@@ -343,6 +343,7 @@ typedef struct EsColumn
 {
 	const char *name;
 	Oid			type;
+	bool		nullable;
 } EsColumn;
 
 #define ES_DIRECT_ROWS 64

@@ -45,19 +45,19 @@ typedef struct Batch
 
 static Batch new_events = {
 	"es_new_events", EVENT_COLUMNS,
-	{{"position", INT8OID}, {"version", INT8OID}, {"recorded_at", TIMESTAMPTZOID}, {"id", UUIDOID},
-	{"key", TEXTOID}, {"type", TEXTOID}, {"data", JSONBOID}, {"metadata", JSONBOID},
-	{"tags", TEXTARRAYOID}, {"request_id", TEXTOID}}
+	{{"position", INT8OID, false}, {"version", INT8OID, false}, {"recorded_at", TIMESTAMPTZOID, false},
+	{"id", UUIDOID, false}, {"key", TEXTOID, false}, {"type", TEXTOID, false}, {"data", JSONBOID, true},
+	{"metadata", JSONBOID, true}, {"tags", TEXTARRAYOID, true}, {"request_id", TEXTOID, true}}
 };
 
 static Batch new_tags = {
 	"es_new_tags", 4,
-	{{"tag", TEXTOID}, {"position", INT8OID}, {"key", TEXTOID}, {"version", INT8OID}}
+	{{"tag", TEXTOID, false}, {"position", INT8OID, false}, {"key", TEXTOID, false}, {"version", INT8OID, false}}
 };
 
 static Batch new_aggregates = {
 	"es_new_aggregates", 2,
-	{{"key", TEXTOID}, {"version", INT8OID}}
+	{{"key", TEXTOID, false}, {"version", INT8OID, false}}
 };
 
 static TupleDesc
