@@ -107,9 +107,9 @@ row_aggregate(HeapTuple row, EsAggregate **chosen, int count)
 
 /*
  * Take over the rows of a look or lock, key, version, closed, tableoid and ctid,
- * and free them.  Returns their number.
+ * and free them.
  */
-int
+void
 es_take_rows(EsAggregate **chosen, int count)
 {
 	SPITupleTable *rows = SPI_tuptable;
@@ -129,7 +129,6 @@ es_take_rows(EsAggregate **chosen, int count)
 						&aggregate->row_tid);
 	}
 	SPI_freetuptable(rows);
-	return nrows;
 }
 
 /*
@@ -201,6 +200,8 @@ es_look(EsStore *store, EsAggregate **chosen, int count)
 		chosen[i]->closed = false;
 		chosen[i]->stored_version = 0;
 	}
+	if (es_look_directly(store, chosen, count))
+		return;					/* there are no policies, then */
 	keys = es_key_array(chosen, count);
 	es_run_snapshot(store, ES_LOOK, &keys, NULL, es_latest_snapshot());
 	es_take_rows(chosen, count);

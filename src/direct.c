@@ -1,55 +1,36 @@
 /*-------------------------------------------------------------------------
  *
  * direct.c
- *	  Writing rows below the executor, where nobody could tell the difference.
+ *	  Tables used below the executor, where nobody could tell the difference.
  *
  * Starting and ending the executor costs more than the rest of an append, so the
  * rows of a plain table are written as COPY and the apply worker of logical
- * replication write theirs: by the table and index access methods.
+ * replication write theirs: by the table and index access methods.  The rows of
+ * aggregates are also read and locked so (aggregate_row.c).
  *
  * Plain is a table that looks as es_create_store() made it: an ordinary heap with the
- * same columns, without rules, checks, row-level security or triggers that the command
- * would fire, but for our guard, which would let us through.  More indexes and foreign
- * keys on it are fine.  The caller has rights on the whole table.  Whatever is not so
- * goes through SPI, and so does every statement of a transaction above READ COMMITTED
- * that must see rows: there the executor knows the rules.
+ * same columns, without rules, checks, row-level security or triggers that would fire,
+ * but for our guard, which would let us through.  More indexes on it are fine.  The
+ * caller has rights on the whole table.  Whatever is not so goes through SPI.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
-#include "access/genam.h"
-#include "access/relscan.h"
-#include "access/stratnum.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_class.h"
-#include "catalog/pg_collation.h"
-#include "catalog/pg_type.h"
 #include "catalog/pg_trigger.h"
 #include "commands/trigger.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
-#include "utils/fmgroids.h"
 #include "utils/rel.h"
-#include "utils/snapmgr.h"
 
 #include "eventstore.h"
 #include "testing.h"
-
-const EsColumn es_aggregate_columns[] = {
-	{"key", TEXTOID, false}, {"version", INT8OID, false}, {"first_version", INT8OID, false},
-	{"closed_at", TIMESTAMPTZOID, true}
-};
-
-#define AGGREGATE_COLUMNS 4
-#define COL_KEY 0
-#define COL_VERSION 1
-#define COL_FIRST_VERSION 2
-#define COL_CLOSED_AT 3
 
 extern Datum es_guard(PG_FUNCTION_ARGS);
 
@@ -88,13 +69,13 @@ is_guard(const Trigger *trigger)
 	return true;
 }
 
-/* Would the command fire a trigger other than our guard? */
+/* Would such a use fire a trigger other than our guard? */
 static bool
-fires_triggers(const TriggerDesc *triggers, CmdType command)
+fires_triggers(const TriggerDesc *triggers, EsDirectUse use)
 {
-	bool		insert = command == CMD_INSERT;
+	bool		insert = use == ES_DIRECT_INSERT;
 
-	if (triggers == NULL)
+	if (triggers == NULL || use == ES_DIRECT_READ || use == ES_DIRECT_LOCK)
 		return false;
 	if (insert ?
 		triggers->trig_insert_before_row || triggers->trig_insert_after_row ||
@@ -115,7 +96,7 @@ fires_triggers(const TriggerDesc *triggers, CmdType command)
 }
 
 static bool
-is_plain(Relation relation, CmdType command, const EsColumn *columns, int ncolumns)
+is_plain(Relation relation, EsDirectUse use, const EsColumn *columns, int ncolumns)
 {
 	return relation->rd_rel->relkind == RELKIND_RELATION &&
 		relation->rd_rel->relam == HEAP_TABLE_AM_OID &&
@@ -123,41 +104,56 @@ is_plain(Relation relation, CmdType command, const EsColumn *columns, int ncolum
 		!relation->rd_rel->relhasrules &&
 		!relation->rd_rel->relrowsecurity &&
 		!relation->rd_rel->relhassubclass &&
-		!fires_triggers(relation->trigdesc, command) &&
+		!fires_triggers(relation->trigdesc, use) &&
 		has_columns(relation, columns, ncolumns);
 }
 
+/* What the executor would lock the table with, and which rights it would want. */
+static const struct
+{
+	LOCKMODE	lock;
+	AclMode		rights;
+}			uses[] =
+
+{
+	[ES_DIRECT_READ] = {AccessShareLock, ACL_SELECT},
+	[ES_DIRECT_LOCK] = {RowShareLock, ACL_SELECT | ACL_UPDATE},
+	[ES_DIRECT_UPDATE] = {RowExclusiveLock, ACL_SELECT | ACL_UPDATE},
+	[ES_DIRECT_INSERT] = {RowExclusiveLock, ACL_INSERT}
+};
+
 /*
- * Open a table to write to it; false if that must go through SPI.  Then every row goes
- * to es_put_direct() and the end of it is es_end_direct().
+ * Open a table to use its rows; false if that must go through SPI.  The end of it is
+ * es_end_direct().
  */
 bool
-es_begin_direct(EsDirect *direct, Oid relid, CmdType command, const EsColumn *columns, int ncolumns)
+es_begin_direct(EsDirect *direct, Oid relid, EsDirectUse use, const EsColumn *columns, int ncolumns)
 {
-	AclMode		rights = command == CMD_INSERT ? ACL_INSERT : ACL_SELECT | ACL_UPDATE;
-
 	memset(direct, 0, sizeof(EsDirect));
-	if (ExecutorCheckPerms_hook != NULL || ES_MUTANT("through the executor") ||
-		pg_class_aclmask(relid, GetUserId(), rights, ACLMASK_ALL) != rights)
+	if (ExecutorCheckPerms_hook != NULL || ES_MUTANT("through the executor"))
 		return false;
-	direct->relation = try_table_open(relid, RowExclusiveLock);
+	direct->relation = try_table_open(relid, uses[use].lock);
 	if (direct->relation == NULL)
 		return false;
-	if (!is_plain(direct->relation, command, columns, ncolumns))
+	if (!is_plain(direct->relation, use, columns, ncolumns) ||
+		pg_class_aclmask(relid, GetUserId(), uses[use].rights, ACLMASK_ALL) != uses[use].rights)
 	{
 		table_close(direct->relation, NoLock);
 		return false;
 	}
-	direct->estate = CreateExecutorState();
-	direct->info = makeNode(ResultRelInfo);
-	InitResultRelInfo(direct->info, direct->relation, 0, NULL, 0);
-	ExecOpenIndices(direct->info, false);
-	direct->command_id = GetCurrentCommandId(true);
+	if (use == ES_DIRECT_UPDATE || use == ES_DIRECT_INSERT)
+	{
+		direct->estate = CreateExecutorState();
+		direct->info = makeNode(ResultRelInfo);
+		InitResultRelInfo(direct->info, direct->relation, 0, NULL, 0);
+		ExecOpenIndices(direct->info, false);
+	}
 	return true;
 }
 
-static void
-insert_index_entries(EsDirect *direct, TupleTableSlot *slot, EsIndexUpdate update)
+/* Make the index entries of a new row, or of a new version of one. */
+void
+es_put_index_entries(EsDirect *direct, TupleTableSlot *slot, EsIndexUpdate update)
 {
 	if (direct->info->ri_NumIndices == 0)
 		return;
@@ -169,13 +165,15 @@ insert_index_entries(EsDirect *direct, TupleTableSlot *slot, EsIndexUpdate updat
 static void
 flush(EsDirect *direct)
 {
+	CommandId	command = GetCurrentCommandId(true);
+
 	if (direct->nrows == 1)
-		table_tuple_insert(direct->relation, direct->slots[0], direct->command_id, 0, NULL);
-	else if (direct->nrows > 1)
-		table_multi_insert(direct->relation, direct->slots, direct->nrows, direct->command_id, 0, NULL);
+		table_tuple_insert(direct->relation, direct->slots[0], command, 0, NULL);
+	else
+		table_multi_insert(direct->relation, direct->slots, direct->nrows, command, 0, NULL);
 	for (int i = 0; i < direct->nrows; i++)
 	{
-		insert_index_entries(direct, direct->slots[i], ES_NO_INDEX_UPDATE);
+		es_put_index_entries(direct, direct->slots[i], ES_NO_INDEX_UPDATE);
 		ExecClearTuple(direct->slots[i]);
 	}
 	direct->nrows = 0;
@@ -201,145 +199,14 @@ es_put_direct(EsDirect *direct, const Datum *values, const bool *nulls)
 void
 es_end_direct(EsDirect *direct)
 {
-	flush(direct);
+	if (direct->nrows > 0)
+		flush(direct);
 	for (int i = 0; i < direct->nslots; i++)
 		ExecDropSingleTupleTableSlot(direct->slots[i]);
-	ExecCloseIndices(direct->info);
-	FreeExecutorState(direct->estate);
+	if (direct->info != NULL)
+	{
+		ExecCloseIndices(direct->info);
+		FreeExecutorState(direct->estate);
+	}
 	table_close(direct->relation, NoLock);
-}
-
-/* Insert the row of a new aggregate; false if that must go through SPI. */
-bool
-es_insert_aggregate_directly(EsStore *store, text *key, int64 version)
-{
-	EsDirect	direct;
-	Datum		values[AGGREGATE_COLUMNS];
-	bool		nulls[AGGREGATE_COLUMNS] = {false};
-
-	if (!es_begin_direct(&direct, store->aggregates_oid, CMD_INSERT, es_aggregate_columns, AGGREGATE_COLUMNS))
-		return false;
-	values[COL_KEY] = PointerGetDatum(key);
-	values[COL_VERSION] = Int64GetDatum(version);
-	values[COL_FIRST_VERSION] = Int64GetDatum(1);
-	nulls[COL_CLOSED_AT] = true;
-	es_put_direct(&direct, values, nulls);
-	es_end_direct(&direct);
-	return true;
-}
-
-/* The index of the keys, among those that are open; NULL if it is not there. */
-static Relation
-key_index(const EsDirect *direct)
-{
-	Oid			oid = es_primary_key_index(direct->relation);
-
-	for (int i = 0; i < direct->info->ri_NumIndices; i++)
-	{
-		Relation	index = direct->info->ri_IndexRelationDescs[i];
-
-		if (RelationGetRelid(index) == oid && es_is_key_index(direct->relation, index))
-			return index;
-	}
-	return NULL;
-}
-
-/* Find the row of a key with the active snapshot. */
-static bool
-find_row(const EsDirect *direct, Relation index, const text *key, TupleTableSlot *slot)
-{
-	IndexScanDesc scan = es_index_beginscan(direct->relation, index, GetActiveSnapshot(), 1);
-	ScanKeyData scankey;
-	bool		found;
-
-	ScanKeyEntryInitialize(&scankey, 0, 1, BTEqualStrategyNumber, InvalidOid, C_COLLATION_OID, F_TEXTEQ,
-						   PointerGetDatum(key));
-	index_rescan(scan, &scankey, 1, NULL, 0);
-	found = index_getnext_slot(scan, ForwardScanDirection, slot);
-	index_endscan(scan);
-	return found;
-}
-
-/* Is the row still the one that the append is for? */
-static bool
-row_matches(TupleTableSlot *row, const EsWrite *write)
-{
-	slot_getallattrs(row);
-	return row->tts_isnull[COL_CLOSED_AT] &&
-		(!write->has_expected || DatumGetInt64(row->tts_values[COL_VERSION]) == write->expected_version);
-}
-
-/*
- * Move the version of a row, and whatever became of it while we waited for another
- * transaction: as the executor does under READ COMMITTED.  False if the row is no longer
- * the one that the append is for.
- */
-static bool
-update_row(EsDirect *direct, TupleTableSlot *row, EsWrite *write)
-{
-	TupleTableSlot *changed = table_slot_create(direct->relation, NULL);
-	bool		done = false;
-
-	while (!done && row_matches(row, write))
-	{
-		ItemPointerData tid = row->tts_tid;
-		TM_FailureData failure;
-		LockTupleMode mode;
-		EsIndexUpdate update;
-		TM_Result	result;
-
-		write->version = es_next_version(DatumGetInt64(row->tts_values[COL_VERSION]), write->nevents);
-		memcpy(changed->tts_values, row->tts_values, sizeof(Datum) * AGGREGATE_COLUMNS);
-		memcpy(changed->tts_isnull, row->tts_isnull, sizeof(bool) * AGGREGATE_COLUMNS);
-		changed->tts_values[COL_VERSION] = Int64GetDatum(write->version);
-		ExecStoreVirtualTuple(changed);
-		result = table_tuple_update(direct->relation, &tid, changed, direct->command_id,
-									GetActiveSnapshot(), InvalidSnapshot, true, &failure, &mode, &update);
-		if (result == TM_Ok)
-		{
-			if (update != ES_NO_INDEX_UPDATE)
-				insert_index_entries(direct, changed, update);
-			done = true;
-		}
-		else if (result != TM_Updated ||
-				 table_tuple_lock(direct->relation, &tid, GetActiveSnapshot(), row, direct->command_id,
-								  mode, LockWaitBlock, TUPLE_LOCK_FLAG_FIND_LAST_VERSION, &failure) != TM_Ok)
-			break;
-		ExecClearTuple(changed);
-	}
-	ExecDropSingleTupleTableSlot(changed);
-	return done;
-}
-
-/*
- * The shortcut of write.c below the executor: move the version of an existing aggregate,
- * if it is the expected one.  Sets *direct to false if that must go through SPI.
- */
-bool
-es_advance_directly(EsStore *store, EsWrite *write, bool *is_direct)
-{
-	EsDirect	direct;
-	Relation	index;
-	TupleTableSlot *row;
-	bool		done = false;
-
-	/* See what was done before in this transaction. */
-	CommandCounterIncrement();
-	*is_direct = es_begin_direct(&direct, store->aggregates_oid, CMD_UPDATE, es_aggregate_columns,
-								 AGGREGATE_COLUMNS);
-	if (!*is_direct)
-		return false;
-	index = key_index(&direct);
-	*is_direct = index != NULL;
-	if (*is_direct)
-	{
-		PushActiveSnapshot(GetTransactionSnapshot());
-		row = table_slot_create(direct.relation, NULL);
-		if (find_row(&direct, index, write->key, row))
-			done = update_row(&direct, row, write);
-		ExecDropSingleTupleTableSlot(row);
-		PopActiveSnapshot();
-	}
-	es_end_direct(&direct);
-	return done;
 }

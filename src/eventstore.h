@@ -69,7 +69,6 @@ typedef enum EsStatement
 	ES_INSERT_EVENT,
 	ES_INSERT_EVENTS,
 	ES_INSERT_TAGS,
-	ES_INSERT_AGGREGATE,
 	ES_INSERT_AGGREGATES,
 	ES_UPDATE_AGGREGATES,
 	ES_LOOK,					/* read aggregates without a lock */
@@ -329,7 +328,7 @@ extern void es_decode_writes(Jsonb *writes, bool each, EsCall *call);
 extern void es_collect_aggregates(EsCall *call);
 extern int	es_compare_keys(const text *a, const text *b);
 extern Datum es_key_array(EsAggregate **chosen, int count);
-extern int	es_take_rows(EsAggregate **chosen, int count);
+extern void es_take_rows(EsAggregate **chosen, int count);
 extern void es_look(EsStore *store, EsAggregate **chosen, int count);
 extern void es_mark_moved(EsStore *store, EsAggregate **chosen, int count);
 extern void es_refuse_hidden(EsStore *store, EsAggregate **missing, int count);
@@ -346,25 +345,39 @@ typedef struct EsColumn
 	bool		nullable;
 } EsColumn;
 
+typedef enum EsDirectUse
+{
+	ES_DIRECT_READ,
+	ES_DIRECT_LOCK,
+	ES_DIRECT_UPDATE,
+	ES_DIRECT_INSERT
+} EsDirectUse;
+
 #define ES_DIRECT_ROWS 64
 
 typedef struct EsDirect
 {
 	Relation	relation;
-	ResultRelInfo *info;
+	ResultRelInfo *info;		/* to update and insert */
 	EState	   *estate;
-	CommandId	command_id;
 	TupleTableSlot *slots[ES_DIRECT_ROWS];
 	int			nslots;
 	int			nrows;			/* not stored yet */
 } EsDirect;
 
-extern bool es_begin_direct(EsDirect *direct, Oid relid, CmdType command, const EsColumn *columns,
+extern bool es_begin_direct(EsDirect *direct, Oid relid, EsDirectUse use, const EsColumn *columns,
 							int ncolumns);
 extern void es_put_direct(EsDirect *direct, const Datum *values, const bool *nulls);
+extern void es_put_index_entries(EsDirect *direct, TupleTableSlot *slot, EsIndexUpdate update);
 extern void es_end_direct(EsDirect *direct);
-extern bool es_insert_aggregate_directly(EsStore *store, text *key, int64 version);
-extern bool es_advance_directly(EsStore *store, EsWrite *write, bool *is_direct);
+
+/* aggregate_row.c */
+extern bool es_look_directly(EsStore *store, EsAggregate **chosen, int count);
+extern bool es_lock_rows_directly(EsStore *store, EsAggregate **chosen, int count, bool share,
+								  bool nowait);
+extern bool es_advance_directly(EsStore *store, EsWrite *write, bool *advanced);
+extern bool es_update_aggregates_directly(EsStore *store, EsAggregate **chosen, int count);
+extern bool es_insert_aggregates_directly(EsStore *store, EsAggregate **chosen, int count);
 
 /* key_lock.c */
 extern bool es_is_key_index(Relation heap, Relation index);

@@ -101,22 +101,30 @@ queue_for_row(const EsStore *store, const EsAggregate *aggregate, LOCKTAG *tag)
 
 /* Lock the rows of a run of aggregates with one statement. */
 static void
-lock_rows_once(EsStore *store, EsAggregate **run, int count, bool nowait)
+run_lock_statement(EsStore *store, EsAggregate **run, int count, bool nowait)
 {
 	Datum		keys = es_key_array(run, count);
+	EsStatement statement = !run[0]->written ? ES_SHARE_ROW :
+	nowait ? ES_LOCK_ROWS_NOWAIT : ES_LOCK_ROWS;
+
+	es_run_snapshot(store, statement, &keys, NULL, es_latest_snapshot());
+	es_take_rows(run, count);
+}
+
+/* Lock the rows of a run, and take over what they say: those are then "stored". */
+static void
+lock_rows_once(EsStore *store, EsAggregate **run, int count, bool nowait)
+{
+	bool		share = !run[0]->written;
 	LOCKTAG		tag;
+	bool		queued = share && queue_for_row(store, run[0], &tag);
 
-	if (run[0]->written)
-		es_run_snapshot(store, nowait ? ES_LOCK_ROWS_NOWAIT : ES_LOCK_ROWS, &keys, NULL,
-						es_latest_snapshot());
-	else
-	{
-		bool		queued = queue_for_row(store, run[0], &tag);
-
-		es_run_snapshot(store, ES_SHARE_ROW, &keys, NULL, es_latest_snapshot());
-		if (queued)
-			LockRelease(&tag, RowShareLock, false);
-	}
+	for (int i = 0; i < count; i++)
+		run[i]->stored = false;
+	if (!es_lock_rows_directly(store, run, count, share, nowait && !share))
+		run_lock_statement(store, run, count, nowait);
+	if (queued)
+		LockRelease(&tag, RowShareLock, false);
 }
 
 /*
@@ -174,7 +182,7 @@ run_changed(EsStore *store, EsAggregate **run, int count)
 	return changed;
 }
 
-/* Rows that were there a moment ago and could not be locked: say why. */
+/* If rows that were there a moment ago could not be locked, say why. */
 static void
 report_unlocked(EsStore *store, EsAggregate **run, int count, bool nowait)
 {
@@ -218,10 +226,7 @@ lock_run(EsStore *store, EsAggregate **run, int count, bool nowait)
 		}
 	}
 
-	for (int i = 0; i < count; i++)
-		run[i]->stored = false;
-	if (es_take_rows(run, count) < count)
-		report_unlocked(store, run, count, nowait);
+	report_unlocked(store, run, count, nowait);
 	for (int i = 0; i < count; i++)
 		remember_row(store, run[i]);
 }

@@ -103,10 +103,6 @@ static const struct
 		" SELECT tag, position, key, version FROM es_new_tags",
 		IN_TAGS, CMD_INSERT, false, 0, {0}
 	},
-	[ES_INSERT_AGGREGATE] = {
-		"INSERT INTO %s.es_aggregates (key, version) VALUES ($1, $2)",
-		IN_AGGREGATES, CMD_INSERT, false, 2, {TEXTOID, INT8OID}
-	},
 	[ES_INSERT_AGGREGATES] = {
 		"INSERT INTO %s.es_aggregates (key, version) SELECT key, version FROM es_new_aggregates",
 		IN_AGGREGATES, CMD_INSERT, false, 0, {0}

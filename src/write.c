@@ -137,10 +137,8 @@ es_advance_version(EsStore *store, EsWrite *write)
 {
 	Datum		values[3];
 	bool		isnull;
-	bool		is_direct;
 
-	write->has_version = es_advance_directly(store, write, &is_direct);
-	if (is_direct)
+	if (es_advance_directly(store, write, &write->has_version))
 		return write->has_version;
 	values[0] = PointerGetDatum(write->key);
 	values[1] = Int64GetDatum(write->nevents);
@@ -155,51 +153,46 @@ es_advance_version(EsStore *store, EsWrite *write)
 	return true;
 }
 
-/* Store the new versions of the aggregates that have, or do not have, a row. */
+/* Store the versions of aggregates that all have a row, or all have none. */
 static void
-write_versions(EsStore *store, EsAggregate **chosen, int count, bool stored)
+write_versions(EsStore *store, EsAggregate **some, int count, bool stored)
 {
-	Tuplestorestate *rows = tuplestore_begin_heap(false, false, work_mem);
-	TupleDesc	desc = batch_desc(&new_aggregates);
+	Tuplestorestate *rows;
 	bool		nulls[2] = {false, false};
 	Datum		values[2];
 
+	if (stored ? es_update_aggregates_directly(store, some, count) :
+		es_insert_aggregates_directly(store, some, count))
+		return;
+	rows = tuplestore_begin_heap(false, false, work_mem);
 	for (int i = 0; i < count; i++)
 	{
-		if (chosen[i]->stored != stored || chosen[i]->version == chosen[i]->stored_version)
-			continue;
-		values[0] = PointerGetDatum(chosen[i]->key);
-		values[1] = Int64GetDatum(chosen[i]->version);
-		tuplestore_putvalues(rows, desc, values, nulls);
+		values[0] = PointerGetDatum(some[i]->key);
+		values[1] = Int64GetDatum(some[i]->version);
+		tuplestore_putvalues(rows, batch_desc(&new_aggregates), values, nulls);
 	}
-	if (tuplestore_tuple_count(rows) > 0)
-		execute_batch(store, stored ? ES_UPDATE_AGGREGATES : ES_INSERT_AGGREGATES,
-					  &new_aggregates, rows);
-	else
-		tuplestore_end(rows);
+	execute_batch(store, stored ? ES_UPDATE_AGGREGATES : ES_INSERT_AGGREGATES, &new_aggregates, rows);
 }
 
 /* Store the versions that the decided entries lead to. */
 void
 es_write_aggregates(EsStore *store, EsAggregate **chosen, int count)
 {
-	Datum		values[2];
+	EsAggregate **some = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(EsAggregate *) * count);
 
-	if (count == 1 && !chosen[0]->stored &&
-		es_insert_aggregate_directly(store, chosen[0]->key, chosen[0]->version))
-		;						/* that was it */
-	else if (count == 1)
+	for (int stored = 1; stored >= 0; stored--)
 	{
-		values[0] = PointerGetDatum(chosen[0]->key);
-		values[1] = Int64GetDatum(chosen[0]->version - chosen[0]->stored_version);
-		es_run(store, chosen[0]->stored ? ES_ADVANCE : ES_INSERT_AGGREGATE, values, NULL);
-		require_rows(1);
+		int			nsome = 0;
+
+		for (int i = 0; i < count; i++)
+		{
+			if (chosen[i]->stored == (bool) stored && chosen[i]->version != chosen[i]->stored_version)
+				some[nsome++] = chosen[i];
+		}
+		if (nsome > 0)
+			write_versions(store, some, nsome, stored);
 	}
-	else
-	{
-		write_versions(store, chosen, count, true);
-		write_versions(store, chosen, count, false);
-	}
+	pfree(some);
 	for (int i = 0; i < count; i++)
 		chosen[i]->created = !chosen[i]->stored && chosen[i]->version > 0;
 	es_unlock_keys(store, chosen, count);
@@ -224,7 +217,7 @@ static void
 begin_rows(Rows *rows, Oid relid, Batch *batch)
 {
 	rows->batch = batch;
-	rows->is_direct = es_begin_direct(&rows->direct, relid, CMD_INSERT, batch->columns, batch->ncolumns);
+	rows->is_direct = es_begin_direct(&rows->direct, relid, ES_DIRECT_INSERT, batch->columns, batch->ncolumns);
 	if (!rows->is_direct)
 		rows->tuples = tuplestore_begin_heap(false, false, work_mem);
 }
