@@ -145,7 +145,14 @@ sub finished
 {
 	my ($run) = @_;
 
-	$run->{harness}->finish;
+	if (!eval { $run->{harness}->finish; 1 })
+	{
+		my $error = $@;
+
+		# One that hangs must not outlive the test.
+		$run->{harness}->kill_kill;
+		die $error;
+	}
 	return $run->{harness}->result(0);
 }
 
