@@ -194,8 +194,8 @@ update_row(AggregateTable *table, int64 version)
 	memcpy(changed->tts_isnull, table->row->tts_isnull, sizeof(bool) * COLUMNS);
 	changed->tts_values[COL_VERSION] = Int64GetDatum(version);
 	ExecStoreVirtualTuple(changed);
-	result = table_tuple_update(direct->relation, &tid, changed, command, GetActiveSnapshot(),
-								InvalidSnapshot, true, &failure, &mode, &update);
+	result = es_update_row(direct->relation, &tid, changed, command, GetActiveSnapshot(),
+						   &failure, &mode, &update);
 	if (result == TM_Ok && update != ES_NO_INDEX_UPDATE)
 		es_put_index_entries(direct, changed, update);
 	ExecDropSingleTupleTableSlot(changed);

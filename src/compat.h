@@ -18,6 +18,11 @@
 #include "varatt.h"
 #endif
 
+/* 18 took away the attribute that stands after a declaration. */
+#if PG_VERSION_NUM >= 180000
+#define pg_attribute_noreturn() __attribute__((noreturn))
+#endif
+
 /* The virtual transaction id of this backend's current transaction. */
 #if PG_VERSION_NUM >= 170000
 #define ES_MY_LXID (MyProc->vxid.lxid)
@@ -42,7 +47,10 @@
 #endif
 
 /* Begin a scan of an index, without instrumentation. */
-#if PG_VERSION_NUM >= 180000
+#if PG_VERSION_NUM >= 190000
+#define es_index_beginscan(heap, index, snapshot, nkeys) \
+	index_beginscan((heap), (index), (snapshot), NULL, (nkeys), 0, SO_NONE)
+#elif PG_VERSION_NUM >= 180000
 #define es_index_beginscan(heap, index, snapshot, nkeys) \
 	index_beginscan((heap), (index), (snapshot), NULL, (nkeys), 0)
 #else
@@ -89,6 +97,17 @@ typedef bool EsIndexUpdate;
 	ExecInsertIndexTuples((info), (slot), (estate), (update), false, NULL, NIL)
 #endif
 
+/* Update a row, waiting for a transaction that updates it. */
+#if PG_VERSION_NUM >= 190000
+#define es_update_row(relation, tid, slot, cid, snapshot, failure, mode, update) \
+	table_tuple_update((relation), (tid), (slot), (cid), 0, (snapshot), InvalidSnapshot, true, \
+					   (failure), (mode), (update))
+#else
+#define es_update_row(relation, tid, slot, cid, snapshot, failure, mode, update) \
+	table_tuple_update((relation), (tid), (slot), (cid), (snapshot), InvalidSnapshot, true, \
+					   (failure), (mode), (update))
+#endif
+
 /* May the current user look into this schema? */
 #if PG_VERSION_NUM >= 160000
 #define es_namespace_usable(nsp) \
@@ -105,6 +124,13 @@ typedef bool EsIndexUpdate;
 #else
 #define es_function_usable(funcid) \
 	(pg_proc_aclcheck((funcid), GetUserId(), ACL_EXECUTE) == ACLCHECK_OK)
+#endif
+
+/* Go on as die() does, from a handler declared with SIGNAL_ARGS. */
+#if PG_VERSION_NUM >= 190000
+#define es_go_on_as_die() die(postgres_signal_arg, pg_siginfo)
+#else
+#define es_go_on_as_die() die(postgres_signal_arg)
 #endif
 
 /* From 18 on the server can show which build of a module is loaded. */

@@ -26,6 +26,7 @@
 #include "utils/builtins.h"
 #include "utils/rls.h"
 #include "utils/snapmgr.h"
+#include "utils/tuplestore.h"
 
 #include "eventstore.h"
 

@@ -19,6 +19,7 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/rls.h"
+#include "utils/tuplestore.h"
 
 #include "eventstore.h"
 

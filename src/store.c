@@ -171,7 +171,7 @@ member_relation(const char *name, bool is_sequence, const EsStore *store)
 static void
 check_format(const EsStore *store)
 {
-	char	   *query = psprintf("SELECT format_version::pg_catalog.int8 FROM %s.es_store",
+	char	   *query = psprintf("SELECT COALESCE(format_version, 0)::pg_catalog.int8 FROM %s.es_store",
 								 quote_identifier(NameStr(store->namespace_name)));
 	SPIPlanPtr	plan = SPI_prepare(query, 0, NULL);
 	bool		isnull = true;

@@ -151,16 +151,19 @@ es_wait(PG_FUNCTION_ARGS)
 static int64
 subscription_position(EsStore *store, Datum name)
 {
+	Datum		value;
 	int64		position;
 	bool		isnull;
 
 	es_run(store, ES_SUBSCRIPTION_POSITION, &name, NULL);
-	position = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
-	SPI_freetuptable(SPI_tuptable);
+	value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
 	if (isnull)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("subscription \"%s\" does not exist", TextDatumGetCString(name))));
+	/* Not before: where a Datum has 32 bits, an int8 is behind a pointer. */
+	position = DatumGetInt64(value);
+	SPI_freetuptable(SPI_tuptable);
 	return position;
 }
 

@@ -208,7 +208,7 @@ static void
 handle_sigterm(SIGNAL_ARGS)
 {
 	told_to_stop = true;
-	die(postgres_signal_arg);
+	es_go_on_as_die();
 }
 
 /*
@@ -356,13 +356,19 @@ set_library(BackgroundWorker *worker, Oid function)
 	HeapTuple	proc = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
 	Datum		library;
 	bool		isnull;
+	char	   *path;
 
 	if (!HeapTupleIsValid(proc))
 		elog(ERROR, "cache lookup failed for function %u", function);
 	library = SysCacheGetAttr(PROCOID, proc, Anum_pg_proc_probin, &isnull);
 	if (isnull)
 		elog(ERROR, "function %u has no library", function);
-	strlcpy(worker->bgw_library_name, TextDatumGetCString(library), MAXPGPATH);
+	path = TextDatumGetCString(library);
+	if (strlen(path) >= sizeof(worker->bgw_library_name))
+		ereport(ERROR,
+				(errcode(ERRCODE_NAME_TOO_LONG),
+				 errmsg("path of the library \"%s\" is too long for a background worker", path)));
+	strlcpy(worker->bgw_library_name, path, sizeof(worker->bgw_library_name));
 	ReleaseSysCache(proc);
 }
 

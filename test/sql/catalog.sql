@@ -14,13 +14,20 @@ JOIN pg_language AS l ON l.oid = p.prolang
 WHERE d.deptype = 'e' AND e.extname = 'eventstore'
 ORDER BY p.proname, pg_get_function_arguments(p.oid) COLLATE "C";
 
--- Types, and their columns.
+-- Types and views, and their columns.  The row type of a view is a member from PostgreSQL 17 on.
 SELECT t.typname AS type, a.attname AS "column", format_type(a.atttypid, a.atttypmod) AS column_type
 FROM pg_depend AS d JOIN pg_type AS t ON d.classid = 'pg_type'::regclass AND t.oid = d.objid
 JOIN pg_extension AS e ON d.refclassid = 'pg_extension'::regclass AND e.oid = d.refobjid
 LEFT JOIN pg_attribute AS a ON a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped
 WHERE d.deptype = 'e' AND e.extname = 'eventstore' AND t.typelem = 0
+	AND t.typrelid NOT IN (SELECT oid FROM pg_class WHERE relkind = 'v')
 ORDER BY t.typname, a.attnum;
+SELECT c.relname AS relation, a.attname AS "column", format_type(a.atttypid, a.atttypmod) AS column_type
+FROM pg_depend AS d JOIN pg_class AS c ON d.classid = 'pg_class'::regclass AND c.oid = d.objid
+JOIN pg_extension AS e ON d.refclassid = 'pg_extension'::regclass AND e.oid = d.refobjid
+JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+WHERE d.deptype = 'e' AND e.extname = 'eventstore'
+ORDER BY c.relname, a.attnum;
 
 -- Members of any other kind.
 SELECT pg_describe_object(d.classid, d.objid, d.objsubid) AS member
@@ -33,6 +40,7 @@ SELECT pg_describe_object(d.classid, d.objid, d.objsubid) AS undocumented
 FROM pg_depend AS d JOIN pg_extension AS e ON d.refclassid = 'pg_extension'::regclass AND e.oid = d.refobjid
 WHERE d.deptype = 'e' AND e.extname = 'eventstore' AND obj_description(d.objid, d.classid::regclass::name) IS NULL
 	AND pg_describe_object(d.classid, d.objid, d.objsubid) !~ '\[\]$'
+	AND NOT (d.classid = 'pg_type'::regclass AND d.objid IN (SELECT reltype FROM pg_class WHERE relkind = 'v'))
 ORDER BY pg_describe_object(d.classid, d.objid, d.objsubid) COLLATE "C";
 SELECT obj_description(oid, 'pg_extension') IS NOT NULL AS documented, extrelocatable, extnamespace::regnamespace, extconfig
 FROM pg_extension WHERE extname = 'eventstore';
