@@ -133,10 +133,12 @@ lock_decide_and_write(EsCall *call, bool has_request_ids, bool has_conditions)
 	int			count;
 	EsAggregate **chosen = choose_aggregates(call, &count);
 
-	es_lock_aggregates(call->store, chosen, count, false);
+	call->locking = true;
+	es_lock_aggregates(call->store, chosen, count, call->nowait);
 	if (ES_MUTANT("condition before locks"))
 		es_check_conditions(call);
 	es_lock_tags(call);
+	call->locking = false;
 	call->locked = true;
 	if (has_request_ids)
 		es_find_repeats(call);

@@ -271,6 +271,8 @@ typedef struct EsCall
 	int			naggregates;
 	EsTagUses	tags;			/* tag_lock.c */
 	bool		atomic;			/* one refusal refuses all */
+	bool		nowait;			/* a lock that is not free is an error (55P03) */
+	bool		locking;		/* right now */
 	bool		locked;			/* decide for good, under the locks */
 	text	   *request_id;		/* of the whole call, in the atomic forms */
 } EsCall;
@@ -388,6 +390,7 @@ extern void es_unlock_keys(EsStore *store, EsAggregate **chosen, int count);
 /* tag_lock.c */
 extern void es_collect_tags(EsCall *call);
 extern void es_lock_tags(EsCall *call);
+extern void es_lock_condition_tags(EsCall *call);
 extern int	es_first_use(const EsCall *call, const text *tag);
 extern Snapshot es_snapshot_of_tags(EsStore *store, const EsQuery *query);
 

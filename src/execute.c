@@ -7,17 +7,21 @@
  * function did is undone together with its decision:
  *
  * 1. From the second attempt on, lock what the one before ran into: the aggregates in
- *	  key order, then the tags.  So nobody can come between again, unless the function
- *	  decides about something else now.
+ *	  key order, then the tags of its conditions.  So nobody can come between again,
+ *	  unless the function decides about something else now.
  * 2. Look for the request id.  If it is known, the command was carried out.
  * 3. Take a fresh snapshot, then read the version, then call the function.  If it reads
  *	  with later snapshots, it may know more than the version says, never less.
  * 4. Append.  On a conflict (VE001, VE004) roll back, which gives up the locks too, and
- *	  start over.
+ *	  start over.  A lock that somebody else holds is a conflict as well: to wait for it
+ *	  with the function's locks in hand could deadlock with who waits in step 1, and
+ *	  what was decided would be stale in the end.  Only the last attempt waits.
  *
- * A command with a request id that fails may be the repeat of one that was still in
- * flight when we looked, and has changed what the function decides on.  So after an
- * error we wait for it, and look once more.
+ * A command with a request id may be the repeat of one that was still in flight when we
+ * looked, and has changed what the function decides on.  The append finds that out.  If
+ * there is none, because the function failed or has nothing to append, we wait for the
+ * first one and look once more; es_execute_many(), which may come to append to other
+ * aggregates than the first time, locks its keys before it looks.
  *
  *-------------------------------------------------------------------------
  */
@@ -62,7 +66,7 @@ typedef struct Command
 	EsAggregate **keys;			/* to be locked on a conflict */
 	int			nkeys;
 	int			attempts;		/* so far */
-	EsCall		call;			/* of the last attempt */
+	EsCall		call;			/* of the last attempt that came so far */
 	int64		version;		/* that it was decided on */
 	EsWrite    *repeated;		/* what a known request did */
 	int			nrepeated;
@@ -163,7 +167,7 @@ gather_aggregates(Command *command, EsAggregate ***result)
 	return count;
 }
 
-/* Lock the aggregates that the command is about, as far as is known. */
+/* Lock the aggregates that the command is about, as far as is known, and wait for them. */
 static void
 lock_aggregates(Command *command)
 {
@@ -178,25 +182,32 @@ lock_aggregates(Command *command)
 static bool
 was_carried_out(Command *command)
 {
-	EsAggregate **all;
-	int			count;
-
 	if (command->request_id == NULL)
 		return false;
-	count = gather_aggregates(command, &all);
-	command->repeated = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(EsWrite) * (count + 1));
+	command->repeated = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(EsWrite) * (command->nkeys + 1));
 	command->nrepeated = 0;
-	for (int i = 0; i < count; i++)
+	for (int i = 0; i < command->nkeys; i++)
 	{
 		EsWrite    *write = &command->repeated[command->nrepeated];
 
 		memset(write, 0, sizeof(EsWrite));
-		write->key = all[i]->key;
+		write->key = command->keys[i]->key;
 		write->request_id = command->request_id;
 		if (es_recall_request(command->store, write))
 			write->entry = ++command->nrepeated;
 	}
 	return command->nrepeated > 0;
+}
+
+/* The same, after having waited for who might be carrying it out. */
+static bool
+has_landed(Command *command)
+{
+	if (command->request_id == NULL)
+		return false;
+	memset(&command->call, 0, sizeof(EsCall));
+	lock_aggregates(command);
+	return was_carried_out(command);
 }
 
 /*
@@ -270,16 +281,24 @@ make_call(Command *command, Jsonb *decision)
 
 /* What to make of the outcome of the call. */
 static Outcome
-judge(const EsCall *call)
+judge(const Command *command)
 {
-	int			first = es_first_refusal(call);
+	const EsCall *call = &command->call;
+	int			first;
 
 	for (int i = 0; i < call->nwrites; i++)
 	{
+		EsWrite    *write = &call->writes[i];
+
+		if (write->status != ES_REPEATED && write->status != ES_REQUEST_ID_REUSED)
+			continue;
 		/* However it was decided now: what counts is the first time. */
-		if (call->writes[i].status == ES_REPEATED || call->writes[i].status == ES_REQUEST_ID_REUSED)
+		if (command->key != NULL)
 			return REPEATED;
+		/* The keys do not know it, so that was another command. */
+		write->status = ES_REQUEST_ID_REUSED;
 	}
+	first = es_first_refusal(call);
 	if (first < 0)
 		return DONE;
 	if (call->writes[first].status != ES_VERSION_CONFLICT &&
@@ -290,16 +309,16 @@ judge(const EsCall *call)
 
 /* See the top of this file. */
 static Outcome
-attempt(Command *command)
+attempt(Command *command, bool last)
 {
 	Jsonb	   *decision;
 
 	CHECK_FOR_INTERRUPTS();
-	if (command->attempts > 0)
-	{
+	command->call.locking = false;
+	if (command->attempts > 0 || (command->key == NULL && command->request_id != NULL))
 		lock_aggregates(command);
-		es_lock_tags(&command->call);
-	}
+	if (command->attempts > 0)
+		es_lock_condition_tags(&command->call);
 	if (was_carried_out(command))
 		return REPEATED;
 	command->attempts++;
@@ -313,14 +332,15 @@ attempt(Command *command)
 	PopActiveSnapshot();
 
 	if (!make_call(command, decision))
-		return DONE;
+		return has_landed(command) ? REPEATED : DONE;
+	command->call.nowait = !last;
 	es_apply(&command->call);
-	return judge(&command->call);
+	return judge(command);
 }
 
 /* The same in a subtransaction, which is kept only if all is done. */
 static Outcome
-attempt_undoably(Command *command, ErrorData **error)
+attempt_undoably(Command *command, bool last, ErrorData **error)
 {
 	MemoryContext oldcontext = CurrentMemoryContext;
 	ResourceOwner oldowner = CurrentResourceOwner;
@@ -330,7 +350,7 @@ attempt_undoably(Command *command, ErrorData **error)
 	MemoryContextSwitchTo(oldcontext);
 	PG_TRY();
 	{
-		outcome = attempt(command);
+		outcome = attempt(command, last);
 		if (outcome == DONE)
 			ReleaseCurrentSubTransaction();
 	}
@@ -349,20 +369,11 @@ attempt_undoably(Command *command, ErrorData **error)
 	return outcome;
 }
 
-/*
- * After an error: has the first attempt at this request landed meanwhile?  Not asked
- * when there is no time to wait for it.
- */
+/* Is an error no more than a lock that the append would have had to wait for? */
 static bool
-has_landed(Command *command, const ErrorData *error)
+was_busy(const Command *command, const ErrorData *error)
 {
-	if (command->request_id == NULL ||
-		error->sqlerrcode == ERRCODE_QUERY_CANCELED ||
-		error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE)
-		return false;
-	memset(&command->call, 0, sizeof(EsCall));
-	lock_aggregates(command);
-	return was_carried_out(command);
+	return error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE && command->call.nowait && command->call.locking;
 }
 
 /* Carry out a command: DONE or REPEATED, or an error. */
@@ -372,16 +383,24 @@ carry_out(Command *command, int max_retries)
 	for (;;)
 	{
 		ErrorData  *error = NULL;
-		Outcome		outcome = attempt_undoably(command, &error);
+		Outcome		outcome = attempt_undoably(command, command->attempts >= max_retries, &error);
 
+		if (error != NULL && was_busy(command, error))
+			continue;
 		if (error != NULL)
 		{
-			if (!has_landed(command, error))
+			/* Not if there is no time to wait for it. */
+			if (error->sqlerrcode == ERRCODE_QUERY_CANCELED ||
+				error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE || !has_landed(command))
 				ReThrowError(error);
 			return REPEATED;
 		}
 		if (outcome == REPEATED && command->nrepeated == 0 && !was_carried_out(command))
-			elog(ERROR, "request id was found and lost again");
+			ereport(ERROR,
+					(errcode(ERRCODE_ES_REQUEST_ID_REUSED),
+					 errmsg("request id \"%s\" of the command was used by its deciding function",
+							text_to_cstring(command->request_id)),
+					 errhint("Let the function return the events instead of appending them.")));
 		if (outcome != CONFLICT)
 			return outcome;
 		if (command->attempts > max_retries)
@@ -412,7 +431,7 @@ common_arguments(FunctionCallInfo fcinfo, const char *function, Command *command
  *			  request_id text) RETURNS TABLE (status text, version bigint, attempts integer)
  *
  * Calls decide(key, version, command) and appends the events that it returns, if the
- * aggregate is still at that version; else locks the aggregate and starts over, up to
+ * aggregate is still at that version and not locked; else locks it and starts over, up to
  * max_retries times.  What a discarded attempt has written is undone.  NULL or no
  * events: nothing to append.  With a request id that is known, decide is not called.
  *

@@ -87,7 +87,7 @@ remember_row(const EsStore *store, const EsAggregate *aggregate)
  * we hold the row: the writer waits for us.  Returns whether the tag is locked.
  */
 static bool
-queue_for_row(const EsStore *store, const EsAggregate *aggregate, LOCKTAG *tag)
+queue_for_row(const EsStore *store, const EsAggregate *aggregate, LOCKTAG *tag, bool nowait)
 {
 	SET_LOCKTAG_TUPLE(*tag, MyDatabaseId, aggregate->row_table,
 					  ItemPointerGetBlockNumber(&aggregate->row_tid),
@@ -96,6 +96,8 @@ queue_for_row(const EsStore *store, const EsAggregate *aggregate, LOCKTAG *tag)
 		return true;
 	if (row_is_held(store, aggregate))
 		return false;
+	if (nowait)
+		es_report_busy(aggregate);
 	(void) LockAcquire(tag, RowShareLock, false, false);
 	return true;
 }
@@ -118,11 +120,11 @@ lock_rows_once(EsStore *store, EsAggregate **run, int count, bool nowait)
 {
 	bool		share = !run[0]->written;
 	LOCKTAG		tag;
-	bool		queued = share && queue_for_row(store, run[0], &tag);
+	bool		queued = share && queue_for_row(store, run[0], &tag, nowait);
 
 	for (int i = 0; i < count; i++)
 		run[i]->stored = false;
-	if (!es_lock_rows_directly(store, run, count, share, nowait && !share))
+	if (!es_lock_rows_directly(store, run, count, share, nowait))
 		run_lock_statement(store, run, count, nowait);
 	if (queued)
 		LockRelease(&tag, RowShareLock, false);

@@ -11,9 +11,11 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/snapmgr.h"
 #include "utils/tuplestore.h"
 
 #include "eventstore.h"
@@ -83,7 +85,14 @@ es_save_snapshot(PG_FUNCTION_ARGS)
 	saved = SPI_processed > 0;
 	if (!saved)
 	{
+		EsAggregate aggregate = {.key = key};
+		EsAggregate *chosen[1] = {&aggregate};
+
+		es_look(store, chosen, 1);	/* 42501 if a policy hides it */
+		CommandCounterIncrement();
+		PushActiveSnapshot(GetTransactionSnapshot());
 		actual = es_version_of(store, key);
+		PopActiveSnapshot();
 		if (actual < PG_GETARG_INT64(1))
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

@@ -166,13 +166,23 @@ root_is_held(const EsStore *store, LOCKMODE mode)
 	return es_lock_held(&tag, mode);
 }
 
+/* Take a lock; 55P03 with nowait. */
 static void
-lock_root(const EsStore *store, LOCKMODE mode)
+take_lock(const LOCKTAG *tag, LOCKMODE mode, bool nowait)
+{
+	if (LockAcquire(tag, mode, false, nowait) == LOCKACQUIRE_NOT_AVAIL)
+		ereport(ERROR,
+				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+				 errmsg("could not obtain lock on a tag")));
+}
+
+static void
+lock_root(const EsStore *store, LOCKMODE mode, bool nowait)
 {
 	LOCKTAG		tag;
 
 	set_root_tag(&tag, store);
-	(void) LockAcquire(&tag, mode, false, false);
+	take_lock(&tag, mode, nowait);
 }
 
 static LOCKMODE
@@ -209,7 +219,7 @@ count_wanted(const EsTagUses *uses, LOCKMODE read_mode, bool *reads, bool *write
  * in the given mode.  Returns whether each was locked; else the root stands for them.
  */
 static bool
-lock_uses(const EsStore *store, const EsTagUses *uses, LOCKMODE read_mode)
+lock_uses(const EsStore *store, const EsTagUses *uses, LOCKMODE read_mode, bool nowait)
 {
 	bool		reads;
 	bool		writes;
@@ -218,19 +228,19 @@ lock_uses(const EsStore *store, const EsTagUses *uses, LOCKMODE read_mode)
 	if (root_is_held(store, READ_ALL) || (!reads && root_is_held(store, WRITE_ALL)) ||
 		!es_may_lock(wanted))
 	{
-		lock_root(store, reads ? READ_ALL : WRITE_ALL);
+		lock_root(store, reads ? READ_ALL : WRITE_ALL, nowait);
 		return false;
 	}
 	if (reads)
-		lock_root(store, READ_INTENTION);
+		lock_root(store, READ_INTENTION, nowait);
 	if (writes)
-		lock_root(store, WRITE_INTENTION);
+		lock_root(store, WRITE_INTENTION, nowait);
 	for (int i = 0; i < uses->count; i = end_of_run(uses, i))
 	{
 		LOCKTAG		tag;
 
 		set_tag_tag(&tag, uses->use[i].hash);
-		(void) LockAcquire(&tag, mode_of_run(uses, i, read_mode), false, false);
+		take_lock(&tag, mode_of_run(uses, i, read_mode), nowait);
 	}
 	es_count_locks(wanted);
 	return true;
@@ -259,7 +269,25 @@ es_lock_tags(EsCall *call)
 {
 	es_collect_tags(call);
 	if (call->tags.count > 0 && !ES_MUTANT("conditions without locks"))
-		(void) lock_uses(call->store, &call->tags, CONDITION_MODE);
+		(void) lock_uses(call->store, &call->tags, CONDITION_MODE, call->nowait);
+}
+
+/* Lock the tags of a call's conditions alone, before it is decided anew. */
+void
+es_lock_condition_tags(EsCall *call)
+{
+	EsTagUses	uses = {0};
+
+	for (int i = 0; i < call->nwrites; i++)
+	{
+		for (int j = 0; j < call->writes[i].nconditions; j++)
+			add_query(&uses, call->store, call->writes[i].conditions[j].query);
+	}
+	if (uses.count == 0)
+		return;
+	qsort(uses.use, uses.count, sizeof(EsTagUse), compare_uses);
+	(void) lock_uses(call->store, &uses, CONDITION_MODE, false);
+	pfree(uses.use);
 }
 
 /* The first use of a tag by a call, as an index; the number of uses if there is none. */
@@ -299,7 +327,7 @@ es_snapshot_of_tags(EsStore *store, const EsQuery *query)
 		return RegisterSnapshot(GetTransactionSnapshot());
 	add_query(&uses, store, query);
 	qsort(uses.use, uses.count, sizeof(EsTagUse), compare_uses);
-	each = lock_uses(store, &uses, QUERY_MODE);
+	each = lock_uses(store, &uses, QUERY_MODE, false);
 
 	/* Own events count, too. */
 	CommandCounterIncrement();
