@@ -143,13 +143,13 @@ lock_row(AggregateTable *table, LockTupleMode mode, bool nowait)
 {
 	ItemPointerData tid = table->row->tts_tid;
 	TM_FailureData failure;
-	TM_Result	result = table_tuple_lock(table->direct.relation, &tid, GetActiveSnapshot(), table->row,
-										  GetCurrentCommandId(true), mode,
-										  nowait ? LockWaitSkip : LockWaitBlock,
-										  TUPLE_LOCK_FLAG_LOCK_UPDATE_IN_PROGRESS |
-										  TUPLE_LOCK_FLAG_FIND_LAST_VERSION,
-										  &failure);
+	TM_Result	result;
 
+	ExecClearTuple(table->row);
+	result = table_tuple_lock(table->direct.relation, &tid, GetActiveSnapshot(), table->row,
+							  GetCurrentCommandId(true), mode, nowait ? LockWaitSkip : LockWaitBlock,
+							  TUPLE_LOCK_FLAG_LOCK_UPDATE_IN_PROGRESS | TUPLE_LOCK_FLAG_FIND_LAST_VERSION,
+							  &failure);
 	if (result == TM_Ok)
 		slot_getallattrs(table->row);
 	return result == TM_Ok;
