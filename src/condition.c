@@ -127,7 +127,7 @@ refuse_hidden_event(EsStore *store, Datum *values)
 	if (check_enable_rls(store->events_oid, InvalidOid, true) != RLS_ENABLED &&
 		check_enable_rls(store->tags_oid, InvalidOid, true) != RLS_ENABLED)
 		return;
-	es_run_as_owner(store, ES_FIND_TAGGED, values, InvalidSnapshot);
+	es_run_as_owner(store, ES_FIND_TAGGED_AS_OWNER, values, InvalidSnapshot);
 	if (SPI_processed > 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
@@ -178,7 +178,7 @@ es_check_conditions(EsCall *call)
 	{
 		EsWrite    *write = &call->writes[i];
 
-		if (es_is_settled(write))
+		if (es_is_settled(write) || write->remembered)
 			continue;
 		for (int j = 0; j < write->nconditions; j++)
 			check_condition(call->store, &write->conditions[j]);

@@ -89,6 +89,7 @@ typedef enum EsStatement
 	ES_READ_BACKWARDS,
 	ES_COUNT_TAGGED,
 	ES_FIND_TAGGED,
+	ES_FIND_TAGGED_AS_OWNER,	/* the same past row-level security */
 	ES_READ_TAGGED,
 	ES_LOAD,
 	ES_SAVE_SNAPSHOT,

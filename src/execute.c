@@ -15,7 +15,8 @@
  * 4. Append.  On a conflict (VE001, VE004) roll back, which gives up the locks too, and
  *	  start over.  A lock that somebody else holds is a conflict as well: to wait for it
  *	  with the function's locks in hand could deadlock with who waits in step 1, and
- *	  what was decided would be stale in the end.  Only the last attempt waits.
+ *	  what was decided would be stale in the end.  Only the last attempt, which begins
+ *	  with step 1 in any case, waits.
  *
  * A command with a request id may be the repeat of one that was still in flight when we
  * looked, and has changed what the function decides on.  The append finds that out.  If
@@ -311,14 +312,17 @@ judge(const Command *command)
 static Outcome
 attempt(Command *command, bool last)
 {
+	bool		lock_first = command->attempts > 0 || last ||
+	(command->key == NULL && command->request_id != NULL);
 	Jsonb	   *decision;
 
 	CHECK_FOR_INTERRUPTS();
 	command->call.locking = false;
-	if (command->attempts > 0 || (command->key == NULL && command->request_id != NULL))
+	if (lock_first)
+	{
 		lock_aggregates(command);
-	if (command->attempts > 0)
 		es_lock_condition_tags(&command->call);
+	}
 	if (was_carried_out(command))
 		return REPEATED;
 	command->attempts++;
@@ -332,7 +336,7 @@ attempt(Command *command, bool last)
 	PopActiveSnapshot();
 
 	if (!make_call(command, decision))
-		return has_landed(command) ? REPEATED : DONE;
+		return !lock_first && has_landed(command) ? REPEATED : DONE;
 	command->call.nowait = !last;
 	es_apply(&command->call);
 	return judge(command);
@@ -395,12 +399,21 @@ carry_out(Command *command, int max_retries)
 				ReThrowError(error);
 			return REPEATED;
 		}
-		if (outcome == REPEATED && command->nrepeated == 0 && !was_carried_out(command))
+
+		/*
+		 * Not if it was this attempt, which is undone, that has used the
+		 * request id.
+		 */
+		if (outcome == REPEATED && !was_carried_out(command))
+		{
+			if (command->call.nwrites == 0)
+				continue;
 			ereport(ERROR,
 					(errcode(ERRCODE_ES_REQUEST_ID_REUSED),
 					 errmsg("request id \"%s\" of the command was used by its deciding function",
 							text_to_cstring(command->request_id)),
 					 errhint("Let the function return the events instead of appending them.")));
+		}
 		if (outcome != CONFLICT)
 			return outcome;
 		if (command->attempts > max_retries)

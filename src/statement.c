@@ -201,6 +201,10 @@ static const struct
 		"SELECT e.position, e.type" TAGGED " ORDER BY t.position LIMIT 1",
 		IN_EVENTS, CMD_SELECT, false, 6, {TEXTOID, INT8OID, INT8OID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID}
 	},
+	[ES_FIND_TAGGED_AS_OWNER] = {
+		"SELECT e.position, e.type" TAGGED " ORDER BY t.position LIMIT 1",
+		IN_EVENTS, CMD_SELECT, false, 6, {TEXTOID, INT8OID, INT8OID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID}
+	},
 	[ES_READ_TAGGED] = {
 		"SELECT e.position, e.key, e.version, e.type, e.data, e.metadata, e.tags, e.id, e.recorded_at"
 		TAGGED " ORDER BY t.position",
