@@ -28,8 +28,10 @@
  *	 writes all	  RowExclusive		 x				x
  *	 reads all	  Exclusive	   x	 x		 x		x
  *
- * The order is: the root, then the tags by their hash; all of it after the locks on
- * aggregates, and before the lock in flight.  Two tags with the same 64-bit hash wait
+ * The order is: the root to write, the tags by their hash, the root to read; all of it
+ * after the locks on aggregates, and before the lock in flight.  A reader comes to the
+ * root last, so that it does not stand in the way of a writer that it waits for and that
+ * takes the root in the end.  Two tags with the same 64-bit hash wait
  * for each other without need, and nothing worse.
  *
  *-------------------------------------------------------------------------
@@ -231,8 +233,6 @@ lock_uses(const EsStore *store, const EsTagUses *uses, LOCKMODE read_mode, bool 
 		lock_root(store, reads ? READ_ALL : WRITE_ALL, nowait);
 		return false;
 	}
-	if (reads)
-		lock_root(store, READ_INTENTION, nowait);
 	if (writes)
 		lock_root(store, WRITE_INTENTION, nowait);
 	for (int i = 0; i < uses->count; i = end_of_run(uses, i))
@@ -243,6 +243,8 @@ lock_uses(const EsStore *store, const EsTagUses *uses, LOCKMODE read_mode, bool 
 		take_lock(&tag, mode_of_run(uses, i, read_mode), nowait);
 	}
 	es_count_locks(wanted);
+	if (reads)
+		lock_root(store, READ_INTENTION, nowait);
 	return true;
 }
 
