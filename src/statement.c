@@ -365,7 +365,10 @@ run_plan(SPIPlanPtr plan, EsStatement statement, Datum *values, const char *null
 
 	if (dest == NULL)
 		return SPI_execute_snapshot(plan, values, nulls, snapshot, InvalidSnapshot,
-									statements[statement].read_only, true, 0);
+									statements[statement].read_only ||
+									(statement == ES_FIND_TAGGED &&
+									 ES_MUTANT("condition with the snapshot of the statement")),
+									true, 0);
 
 	options.params = make_params(statement, values, nulls);
 	options.read_only = statements[statement].read_only || ES_MUTANT("snapshot of the statement");
