@@ -313,6 +313,22 @@ es_first_use(const EsCall *call, const text *tag)
 	return low < uses->count && uses->use[low].hash == hash ? low : uses->count;
 }
 
+/* Give up the locks of a query. */
+static void
+unlock_uses(const EsStore *store, const EsTagUses *uses, bool each)
+{
+	LOCKTAG		tag;
+
+	for (int i = 0; i < uses->count && each; i = end_of_run(uses, i))
+	{
+		set_tag_tag(&tag, uses->use[i].hash);
+		(void) LockRelease(&tag, QUERY_MODE, false);
+		es_count_locks(-1);
+	}
+	set_root_tag(&tag, store);
+	(void) LockRelease(&tag, each ? READ_INTENTION : READ_ALL, false);
+}
+
 /*
  * A snapshot that shows every event of the query's tags with a position up to now,
  * whoever was writing one.  Holds the locks only until it has the snapshot.
@@ -320,29 +336,25 @@ es_first_use(const EsCall *call, const text *tag)
 Snapshot
 es_snapshot_of_tags(EsStore *store, const EsQuery *query)
 {
+	bool		too_early = ES_MUTANT("query unlocks before its snapshot");
 	EsTagUses	uses = {0};
 	Snapshot	snapshot;
 	bool		each;
-	LOCKTAG		tag;
 
 	if (RecoveryInProgress() || ES_MUTANT("query without locks"))
 		return RegisterSnapshot(GetTransactionSnapshot());
 	add_query(&uses, store, query);
 	qsort(uses.use, uses.count, sizeof(EsTagUse), compare_uses);
 	each = lock_uses(store, &uses, QUERY_MODE, false);
+	if (too_early)
+		unlock_uses(store, &uses, each);
+	ES_PAUSE("under tag locks");
 
 	/* Own events count, too. */
 	CommandCounterIncrement();
 	snapshot = RegisterSnapshot(GetTransactionSnapshot());
-
-	for (int i = 0; i < uses.count && each; i = end_of_run(&uses, i))
-	{
-		set_tag_tag(&tag, uses.use[i].hash);
-		(void) LockRelease(&tag, QUERY_MODE, false);
-		es_count_locks(-1);
-	}
-	set_root_tag(&tag, store);
-	(void) LockRelease(&tag, each ? READ_INTENTION : READ_ALL, false);
+	if (!too_early)
+		unlock_uses(store, &uses, each);
 	pfree(uses.use);
 	return snapshot;
 }
