@@ -181,14 +181,16 @@ es_apply(EsCall *call)
 	es_complete_results(call);
 }
 
-/* The shortcut; false if the general way must decide. */
-static bool
-append_to_existing(EsCall *call)
+/*
+ * The shortcut, for a single append whose request id, if any, is known to be new.  False if
+ * the general way must decide.  SPI must be connected.
+ */
+bool
+es_append_to_existing(EsCall *call)
 {
 	EsWrite    *write = &call->writes[0];
 
-	if (IsolationUsesXactSnapshot() || write->request_id != NULL ||
-		(write->has_expected && write->expected_version == 0) ||
+	if (IsolationUsesXactSnapshot() || (write->has_expected && write->expected_version == 0) ||
 		(!write->has_expected && es_require_expected_version))
 		return false;
 	if (!es_advance_version(call->store, write))
@@ -234,7 +236,7 @@ apply_single(FunctionCallInfo fcinfo, const char *function, EsWrite *write, EsCa
 	SPI_connect();
 	call->store = es_store_for_writing(function);
 	es_refuse_append_inside(call->store);
-	if (!append_to_existing(call))
+	if (write->request_id != NULL || !es_append_to_existing(call))
 		es_apply(call);
 }
 

@@ -446,6 +446,7 @@ extern void es_complete_results(EsCall *call);
 
 /* append.c */
 extern void es_set_request_id(EsCall *call, text *request_id);
+extern bool es_append_to_existing(EsCall *call);
 extern void es_apply(EsCall *call);
 
 /* read.c */

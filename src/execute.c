@@ -6,7 +6,8 @@
  * Each attempt runs in a subtransaction of its own, so that whatever the deciding
  * function did is undone together with its decision:
  *
- * 1. From the second attempt on, lock what the one before ran into: the aggregates in
+ * 1. From the second attempt on (or where the last command of the session met a conflict,
+ *	  from the first on), lock what the one before ran into: the aggregates in
  *	  key order, then the tags of its conditions.  So nobody can come between again,
  *	  unless the function decides about something else now.
  * 2. Look for the request id.  If it is known, the command was carried out.
@@ -15,8 +16,7 @@
  * 4. Append.  On a conflict (VE001, VE004) roll back, which gives up the locks too, and
  *	  start over.  A lock that somebody else holds is a conflict as well: to wait for it
  *	  with the function's locks in hand could deadlock with who waits in step 1, and
- *	  what was decided would be stale in the end.  Only the last attempt, which begins
- *	  with step 1 in any case, waits.
+ *	  what was decided would be stale in the end.  Only the last attempt waits.
  *
  * A command with a request id may be the repeat of one that was still in flight when we
  * looked, and has changed what the function decides on.  The append finds that out.  If
@@ -32,6 +32,7 @@
 #include "catalog/objectaccess.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
+#include "common/hashfn.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "pgstat.h"
@@ -48,6 +49,12 @@
 
 PG_FUNCTION_INFO_V1(es_execute);
 PG_FUNCTION_INFO_V1(es_execute_many);
+
+/*
+ * What this session has met a conflict about last, by hash.  There the next command locks
+ * before it decides, since to decide twice costs more.
+ */
+static uint64 contended = 0;
 
 typedef enum Outcome
 {
@@ -177,6 +184,8 @@ lock_aggregates(Command *command)
 
 	es_look(command->store, chosen, count);
 	es_lock_aggregates(command->store, chosen, count, false);
+	if (command->key != NULL)
+		command->version = chosen[0]->stored_version;
 }
 
 /* Is the command's request id known?  Then notes what it did. */
@@ -308,11 +317,21 @@ judge(const Command *command)
 	return CONFLICT;
 }
 
+static uint64
+hash_of_keys(const Command *command)
+{
+	uint64		hash = 1;
+
+	for (int i = 0; i < command->nkeys; i++)
+		hash = hash_combine64(hash, es_key_hash(command->store, command->keys[i]->key));
+	return hash;
+}
+
 /* See the top of this file. */
 static Outcome
 attempt(Command *command, bool last)
 {
-	bool		lock_first = command->attempts > 0 || last ||
+	bool		lock_first = command->attempts > 0 || contended == hash_of_keys(command) ||
 	(command->key == NULL && command->request_id != NULL);
 	Jsonb	   *decision;
 
@@ -330,13 +349,16 @@ attempt(Command *command, bool last)
 	/* The function sees what was done before in this transaction. */
 	CommandCounterIncrement();
 	PushActiveSnapshot(GetTransactionSnapshot());
-	if (command->key != NULL)
+	if (command->key != NULL && !lock_first)
 		command->version = es_version_of(command->store, command->key);
 	decision = decide(command);
 	PopActiveSnapshot();
 
 	if (!make_call(command, decision))
 		return !lock_first && has_landed(command) ? REPEATED : DONE;
+	/* The shortcut would wait for the row. */
+	if (command->key != NULL && lock_first && es_append_to_existing(&command->call))
+		return DONE;
 	command->call.nowait = !last;
 	es_apply(&command->call);
 	return judge(command);
@@ -389,6 +411,8 @@ carry_out(Command *command, int max_retries)
 		ErrorData  *error = NULL;
 		Outcome		outcome = attempt_undoably(command, command->attempts >= max_retries, &error);
 
+		if (outcome == CONFLICT || (error != NULL && was_busy(command, error)))
+			contended = hash_of_keys(command);
 		if (error != NULL && was_busy(command, error))
 			continue;
 		if (error != NULL)
