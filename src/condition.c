@@ -199,6 +199,7 @@ find_earlier(const EsCall *call, const EsWrite *write, EsCondition *condition, c
 	{
 		const EsTagUse *use = &uses->use[i];
 
+		CHECK_FOR_INTERRUPTS();
 		if (use->write == NULL)
 			continue;
 		if (use->write->entry >= write->entry)
@@ -284,6 +285,8 @@ put_matches(FunctionCallInfo fcinfo, EsStore *store, const EsQuery *query, int64
 		if (i == 0 || compare_rows(&rows[i - 1], &rows[i], desc) != 0)
 			tuplestore_puttuple(rsinfo->setResult, rows[i]);
 	}
+	if (nrows > 0)
+		es_harden_events(store, row_position(rows[nrows - 1], desc));
 }
 
 /*

@@ -429,6 +429,7 @@ extern int64 es_wait_for_horizon(EsStore *store, int64 after, TimestampTz until)
 
 /* feed.c */
 extern void es_harden(EsStore *store, int64 horizon);
+extern void es_harden_events(EsStore *store, int64 position);
 extern int64 es_readable_horizon(EsStore *store);
 extern void es_check_cursor(EsStore *store, int64 after);
 

@@ -175,15 +175,18 @@ gather_aggregates(Command *command, EsAggregate ***result)
 	return count;
 }
 
-/* Lock the aggregates that the command is about, as far as is known, and wait for them. */
+/* Lock the aggregates that the command is about, as far as is known. */
 static void
-lock_aggregates(Command *command)
+lock_aggregates(Command *command, bool nowait)
 {
 	EsAggregate **chosen;
 	int			count = gather_aggregates(command, &chosen);
 
 	es_look(command->store, chosen, count);
-	es_lock_aggregates(command->store, chosen, count, false);
+	command->call.nowait = nowait;
+	command->call.locking = true;
+	es_lock_aggregates(command->store, chosen, count, nowait);
+	command->call.locking = false;
 	if (command->key != NULL)
 		command->version = chosen[0]->stored_version;
 }
@@ -209,14 +212,14 @@ was_carried_out(Command *command)
 	return command->nrepeated > 0;
 }
 
-/* The same, after having waited for who might be carrying it out. */
+/* The same, when nobody else can be carrying it out. */
 static bool
-has_landed(Command *command)
+has_landed(Command *command, bool nowait)
 {
 	if (command->request_id == NULL)
 		return false;
 	memset(&command->call, 0, sizeof(EsCall));
-	lock_aggregates(command);
+	lock_aggregates(command, nowait);
 	return was_carried_out(command);
 }
 
@@ -339,7 +342,7 @@ attempt(Command *command, bool last)
 	command->call.locking = false;
 	if (lock_first)
 	{
-		lock_aggregates(command);
+		lock_aggregates(command, false);
 		es_lock_condition_tags(&command->call);
 	}
 	if (was_carried_out(command))
@@ -355,7 +358,7 @@ attempt(Command *command, bool last)
 	PopActiveSnapshot();
 
 	if (!make_call(command, decision))
-		return !lock_first && has_landed(command) ? REPEATED : DONE;
+		return !lock_first && has_landed(command, !last) ? REPEATED : DONE;
 	/* The shortcut would wait for the row. */
 	if (command->key != NULL && lock_first && es_append_to_existing(&command->call))
 		return DONE;
@@ -419,7 +422,7 @@ carry_out(Command *command, int max_retries)
 		{
 			/* Not if there is no time to wait for it. */
 			if (error->sqlerrcode == ERRCODE_QUERY_CANCELED ||
-				error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE || !has_landed(command))
+				error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE || !has_landed(command, false))
 				ReThrowError(error);
 			return REPEATED;
 		}

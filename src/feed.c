@@ -67,6 +67,18 @@ es_harden(EsStore *store, int64 horizon)
 		store->durable_horizon = horizon;
 }
 
+/*
+ * Make sure that events up to a position, and whatever else has been committed so far,
+ * are on disk.  Unlike a horizon the position may have others in flight below it, so it
+ * is not remembered.
+ */
+void
+es_harden_events(EsStore *store, int64 position)
+{
+	if (position > store->durable_horizon && !RecoveryInProgress() && !ES_MUTANT("no flush"))
+		XLogFlush(inserted_wal_end());
+}
+
 /* The watermark as this transaction sees it; 55000 if there is none. */
 static int64
 watermark(EsStore *store)
