@@ -1,0 +1,1 @@
+SELECT append_in_one(:key, :type, :data, :version);

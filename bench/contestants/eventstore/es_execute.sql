@@ -1,0 +1,1 @@
+SELECT status FROM es_execute(:key, 'decide', :events);

@@ -1,0 +1,1 @@
+SELECT status FROM es_try_append(:key, :events, :version);

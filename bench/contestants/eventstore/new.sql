@@ -1,0 +1,1 @@
+SELECT es_append(:new_key, :events, 0);

@@ -1,0 +1,2 @@
+SELECT es_version(:key) AS version;
+SELECT es_append(:key, :events, :version);

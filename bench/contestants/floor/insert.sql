@@ -1,0 +1,1 @@
+INSERT INTO events (data) VALUES (:data);

@@ -1,0 +1,1 @@
+SELECT append(:new_key, :events, 0);

@@ -1,0 +1,2 @@
+SELECT version FROM aggregates WHERE key = :key;
+SELECT append(:key, :events, :version);

@@ -1,0 +1,1 @@
+SELECT append(:key, :type, :data, :version);
