@@ -18,6 +18,9 @@
  *	  with the function's locks in hand could deadlock with who waits in step 1, and
  *	  what was decided would be stale in the end.  Only the last attempt waits.
  *
+ * An error of the function passes as it is, unless the aggregate has moved meanwhile: then
+ * it was decided on stale facts, and is decided anew.
+ *
  * A command with a request id may be the repeat of one that was still in flight when we
  * looked, and has changed what the function decides on.  The append finds that out.  If
  * there is none, because the function failed or has nothing to append, we wait for the
@@ -76,6 +79,7 @@ typedef struct Command
 	int			attempts;		/* so far */
 	EsCall		call;			/* of the last attempt that came so far */
 	int64		version;		/* that it was decided on */
+	bool		lock_first;		/* and nobody could change meanwhile */
 	EsWrite    *repeated;		/* what a known request did */
 	int			nrepeated;
 } Command;
@@ -339,6 +343,7 @@ attempt(Command *command, bool last)
 	Jsonb	   *decision;
 
 	CHECK_FOR_INTERRUPTS();
+	command->lock_first = lock_first;
 	command->call.locking = false;
 	if (lock_first)
 	{
@@ -405,12 +410,29 @@ was_busy(const Command *command, const ErrorData *error)
 	return error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE && command->call.nowait && command->call.locking;
 }
 
+/*
+ * Has the function failed on facts that were stale by then?  It may have met what the
+ * other command has done, such as a row with the same key.
+ */
+static bool
+was_stale(const Command *command)
+{
+	EsAggregate aggregate = {.key = command->key};
+	EsAggregate *chosen[1] = {&aggregate};
+
+	if (command->key == NULL || command->lock_first)
+		return false;
+	es_look(command->store, chosen, 1);
+	return aggregate.stored_version != command->version;
+}
+
 /* Carry out a command: DONE or REPEATED, or an error. */
 static Outcome
 carry_out(Command *command, int max_retries)
 {
 	for (;;)
 	{
+		bool		stale;
 		ErrorData  *error = NULL;
 		Outcome		outcome = attempt_undoably(command, command->attempts >= max_retries, &error);
 
@@ -421,10 +443,15 @@ carry_out(Command *command, int max_retries)
 		if (error != NULL)
 		{
 			/* Not if there is no time to wait for it. */
-			if (error->sqlerrcode == ERRCODE_QUERY_CANCELED ||
-				error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE || !has_landed(command, false))
+			if (error->sqlerrcode == ERRCODE_QUERY_CANCELED || error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE)
 				ReThrowError(error);
-			return REPEATED;
+			stale = was_stale(command);
+			if (has_landed(command, false))
+				return REPEATED;
+			if (!stale || command->attempts > max_retries)
+				ReThrowError(error);
+			contended = hash_of_keys(command);
+			continue;
 		}
 
 		/*
