@@ -445,6 +445,10 @@ extern char *es_page_statement(const EsStore *store, Jsonb *query, int partition
 extern void es_decide(EsCall *call);
 extern void es_complete_results(EsCall *call);
 
+/* decider.c */
+extern void es_find_decider(FmgrInfo *decider, Oid funcid, bool many);
+extern Jsonb *es_call_decider(FmgrInfo *decider, text *key, int64 version, NullableDatum command);
+
 /* append.c */
 extern void es_set_request_id(EsCall *call, text *request_id);
 extern bool es_append_to_existing(EsCall *call);

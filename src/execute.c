@@ -32,20 +32,12 @@
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "catalog/objectaccess.h"
-#include "catalog/pg_proc.h"
-#include "catalog/pg_type.h"
 #include "common/hashfn.h"
 #include "funcapi.h"
 #include "miscadmin.h"
-#include "pgstat.h"
-#include "utils/acl.h"
 #include "utils/builtins.h"
-#include "utils/lsyscache.h"
-#include "utils/regproc.h"
 #include "utils/resowner.h"
 #include "utils/snapmgr.h"
-#include "utils/syscache.h"
 #include "utils/tuplestore.h"
 
 #include "eventstore.h"
@@ -70,7 +62,7 @@ typedef enum Outcome
 typedef struct Command
 {
 	EsStore    *store;
-	FmgrInfo	decide;
+	FmgrInfo	decider;
 	text	   *key;			/* NULL in es_execute_many() */
 	NullableDatum argument;		/* what decide() is told */
 	text	   *request_id;		/* NULL if none */
@@ -83,72 +75,6 @@ typedef struct Command
 	EsWrite    *repeated;		/* what a known request did */
 	int			nrepeated;
 } Command;
-
-/* Refuse (22023) a function that is not of the expected form. */
-static void
-check_signature(Oid funcid, const Oid *types, int ntypes, const char *form)
-{
-	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(funcid));
-	Form_pg_proc proc;
-	bool		good;
-
-	if (!HeapTupleIsValid(tuple))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_FUNCTION),
-				 errmsg("function with OID %u does not exist", funcid)));
-	proc = (Form_pg_proc) GETSTRUCT(tuple);
-	good = proc->prokind == PROKIND_FUNCTION && !proc->proretset && proc->prorettype == JSONBOID &&
-		proc->pronargs == ntypes &&
-		memcmp(proc->proargtypes.values, types, sizeof(Oid) * ntypes) == 0;
-	ReleaseSysCache(tuple);
-	if (!good)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("function %s cannot decide on a command", format_procedure(funcid)),
-				 errhint("It must take the arguments %s and return jsonb.", form)));
-}
-
-static void
-prepare_decider(Command *command, Oid funcid)
-{
-	static const Oid one[] = {TEXTOID, INT8OID, JSONBOID};
-	static const Oid many[] = {JSONBOID};
-
-	if (command->key != NULL)
-		check_signature(funcid, one, lengthof(one), "(key text, version bigint, command jsonb)");
-	else
-		check_signature(funcid, many, lengthof(many), "(command jsonb)");
-	if (!es_function_usable(funcid))
-		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_FUNCTION, get_func_name(funcid));
-	InvokeFunctionExecuteHook(funcid);
-	fmgr_info(funcid, &command->decide);
-}
-
-/* Call the function; NULL if it has nothing to append. */
-static Jsonb *
-decide(Command *command)
-{
-	LOCAL_FCINFO(fcinfo, 3);
-	int			nargs = command->key != NULL ? 3 : 1;
-	PgStat_FunctionCallUsage usage;
-	Datum		result;
-
-	InitFunctionCallInfoData(*fcinfo, &command->decide, nargs, InvalidOid, NULL, NULL);
-	if (command->key != NULL)
-	{
-		fcinfo->args[0].value = PointerGetDatum(command->key);
-		fcinfo->args[0].isnull = false;
-		fcinfo->args[1].value = Int64GetDatum(command->version);
-		fcinfo->args[1].isnull = false;
-	}
-	fcinfo->args[nargs - 1] = command->argument;
-	if (command->decide.fn_strict && command->argument.isnull)
-		return NULL;
-	pgstat_init_function_usage(fcinfo, &usage);
-	result = FunctionCallInvoke(fcinfo);
-	pgstat_end_function_usage(&usage, true);
-	return fcinfo->isnull ? NULL : DatumGetJsonbP(result);
-}
 
 /* The keys of the command and of the last attempt's call, in key order. */
 static int
@@ -359,7 +285,7 @@ attempt(Command *command, bool last)
 	PushActiveSnapshot(GetTransactionSnapshot());
 	if (command->key != NULL && !lock_first)
 		command->version = es_version_of(command->store, command->key);
-	decision = decide(command);
+	decision = es_call_decider(&command->decider, command->key, command->version, command->argument);
 	PopActiveSnapshot();
 
 	if (!make_call(command, decision))
@@ -490,7 +416,7 @@ common_arguments(FunctionCallInfo fcinfo, const char *function, Command *command
 		es_check_text("request id", command->request_id, ES_MAX_REQUEST_ID_BYTES);
 	}
 	es_require_fresh_snapshots(function);
-	prepare_decider(command, PG_GETARG_OID(1));
+	es_find_decider(&command->decider, PG_GETARG_OID(1), command->key == NULL);
 }
 
 /*
