@@ -55,24 +55,25 @@ has_columns(Relation relation, const EsColumn *columns, int ncolumns)
 }
 
 static bool
-is_guard(const Trigger *trigger)
+is_guard(Oid function_oid)
 {
 	static Oid	known = InvalidOid; /* looked up once */
 	FmgrInfo	function;
 
-	if (trigger->tgfoid == known)
+	if (function_oid == known)
 		return true;
-	fmgr_info(trigger->tgfoid, &function);
+	fmgr_info(function_oid, &function);
 	if (function.fn_addr != es_guard)
 		return false;
-	known = trigger->tgfoid;
+	known = function_oid;
 	return true;
 }
 
 /* Would such a use fire a trigger other than our guard? */
 static bool
-fires_triggers(const TriggerDesc *triggers, EsDirectUse use)
+fires_triggers(Relation relation, EsDirectUse use)
 {
+	TriggerDesc *triggers = relation->trigdesc;
 	bool		insert = use == ES_DIRECT_INSERT;
 
 	if (triggers == NULL || use == ES_DIRECT_READ || use == ES_DIRECT_LOCK)
@@ -83,13 +84,14 @@ fires_triggers(const TriggerDesc *triggers, EsDirectUse use)
 		triggers->trig_update_before_row || triggers->trig_update_after_row ||
 		triggers->trig_update_after_statement || triggers->trig_update_new_table)
 		return true;
-	for (int i = 0; i < triggers->numtriggers; i++)
+	/* Our lock keeps the triggers as they are; but a look-up may move their description. */
+	for (int i = 0; i < relation->trigdesc->numtriggers; i++)
 	{
-		const Trigger *trigger = &triggers->triggers[i];
+		int16		type = relation->trigdesc->triggers[i].tgtype;
 
-		if (!TRIGGER_FOR_ROW(trigger->tgtype) && TRIGGER_FOR_BEFORE(trigger->tgtype) &&
-			(insert ? TRIGGER_FOR_INSERT(trigger->tgtype) : TRIGGER_FOR_UPDATE(trigger->tgtype)) &&
-			!is_guard(trigger))
+		if (!TRIGGER_FOR_ROW(type) && TRIGGER_FOR_BEFORE(type) &&
+			(insert ? TRIGGER_FOR_INSERT(type) : TRIGGER_FOR_UPDATE(type)) &&
+			!is_guard(relation->trigdesc->triggers[i].tgfoid))
 			return true;
 	}
 	return false;
@@ -104,7 +106,7 @@ is_plain(Relation relation, EsDirectUse use, const EsColumn *columns, int ncolum
 		!relation->rd_rel->relhasrules &&
 		!relation->rd_rel->relrowsecurity &&
 		!relation->rd_rel->relhassubclass &&
-		!fires_triggers(relation->trigdesc, use) &&
+		!fires_triggers(relation, use) &&
 		has_columns(relation, columns, ncolumns);
 }
 
@@ -141,20 +143,28 @@ es_begin_direct(EsDirect *direct, Oid relid, EsDirectUse use, const EsColumn *co
 		table_close(direct->relation, NoLock);
 		return false;
 	}
-	if (use == ES_DIRECT_UPDATE || use == ES_DIRECT_INSERT)
-	{
-		direct->estate = CreateExecutorState();
-		direct->info = makeNode(ResultRelInfo);
-		InitResultRelInfo(direct->info, direct->relation, 0, NULL, 0);
-		ExecOpenIndices(direct->info, false);
-	}
+	/* The executor refuses (55000) what a subscriber could not follow. */
+	if (use == ES_DIRECT_UPDATE)
+		CheckCmdReplicaIdentity(direct->relation, CMD_UPDATE);
 	return true;
+}
+
+static void
+open_indexes(EsDirect *direct)
+{
+	direct->estate = CreateExecutorState();
+	direct->info = makeNode(ResultRelInfo);
+	InitResultRelInfo(direct->info, direct->relation, 0, NULL, 0);
+	ExecOpenIndices(direct->info, false);
 }
 
 /* Make the index entries of a new row, or of a new version of one. */
 void
 es_put_index_entries(EsDirect *direct, TupleTableSlot *slot, EsIndexUpdate update)
 {
+	/* Most updates need no entries, and none of this. */
+	if (direct->info == NULL)
+		open_indexes(direct);
 	if (direct->info->ri_NumIndices == 0)
 		return;
 	(void) es_insert_index_tuples(direct->info, slot, direct->estate, update);

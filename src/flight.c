@@ -35,6 +35,7 @@
 #include "access/relation.h"
 #include "access/xact.h"
 #include "commands/sequence.h"
+#include "common/int.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
 #include "storage/bufpage.h"
@@ -124,8 +125,11 @@ set_flight_tag(LOCKTAG *tag, const EsStore *store, int64 bound)
 static int64
 decode_bound(uint32 low, int64 near)
 {
-	int64		bound = near + (int32) (low - (uint32) near);
+	int64		bound;
 
+	/* A bound is below the end of bigint, whatever the sequence says by now. */
+	if (pg_add_s64_overflow(near, (int32) (low - (uint32) near), &bound))
+		return near;
 	return Max(bound, 0);
 }
 

@@ -325,10 +325,7 @@ statement_plan(EsStore *store, EsStatement statement)
 	return plan;
 }
 
-/*
- * See the top of this file.  The plan goes, lest it fail for ever: PostgreSQL would not
- * notice a change of a relation that is not in it.
- */
+/* See the top of store.c. */
 static void
 check_relation_used(EsStore *store, EsStatement statement, SPIPlanPtr plan)
 {
@@ -336,8 +333,6 @@ check_relation_used(EsStore *store, EsStatement statement, SPIPlanPtr plan)
 
 	if (list_member_oid(source->relationOids, relation_of(store, statements[statement].table)))
 		return;
-	store->plans[statement] = NULL;
-	SPI_freeplan(plan);
 	es_report_replaced(store);
 }
 

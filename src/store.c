@@ -30,6 +30,7 @@
 #include "catalog/pg_namespace.h"
 #include "miscadmin.h"
 #include "storage/proc.h"
+#include "storage/sinval.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/inval.h"
@@ -49,20 +50,18 @@ static EsStore *cache[MAX_CACHED_STORES];
 static int	cached = 0;
 static List *retired = NIL;		/* stores that left the cache */
 static uint64 clock_hand = 0;
-static uint64 invalidations = 0;	/* messages seen; tells whether a look-up
-									 * was disturbed */
 
 static void
 relation_changed(Datum arg, Oid relid)
 {
-	invalidations++;
 	for (int i = 0; i < cached; i++)
 	{
 		EsStore    *s = cache[i];
 
 		if (relid == InvalidOid || relid == s->store_oid || relid == s->aggregates_oid ||
 			relid == s->events_oid || relid == s->tags_oid || relid == s->sequence_oid ||
-			relid == s->watermark_oid || relid == s->subscriptions_oid)
+			relid == s->watermark_oid || relid == s->subscriptions_oid ||
+			relid == s->snapshots_oid)
 			s->valid = false;
 	}
 }
@@ -70,7 +69,6 @@ relation_changed(Datum arg, Oid relid)
 static void
 namespace_changed(Datum arg, int cacheid, uint32 hashvalue)
 {
-	invalidations++;
 	for (int i = 0; i < cached; i++)
 		cache[i]->valid = false;
 }
@@ -225,10 +223,10 @@ identify_store(EsStore *store, Oid namespace_oid)
 
 	do
 	{
-		seen = invalidations;
+		seen = SharedInvalidMessageCounter;
 		look_up_relations(store, namespace_oid);
 		check_format(store);
-	} while (seen != invalidations);
+	} while (seen != SharedInvalidMessageCounter);
 }
 
 static bool
@@ -245,11 +243,18 @@ same_store(const EsStore *a, const EsStore *b)
 		a->snapshots_oid == b->snapshots_oid;
 }
 
-/* The store is no longer what we took it for (55000). */
+/*
+ * The store is no longer what we took it for (55000).  Its plans go as well, lest they
+ * fail for ever: PostgreSQL would not notice a change of a relation that is not in them.
+ */
 void
 es_report_replaced(EsStore *store)
 {
-	store->valid = false;
+	for (int i = 0; i < cached; i++)
+	{
+		if (cache[i] == store)
+			retire_store(i);
+	}
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("event store \"%s\" was renamed or replaced concurrently",

@@ -93,6 +93,14 @@ ALTER TABLE t_store_stale_plans.es_aggregates SET (fillfactor = 50);
 SELECT * FROM pg_temp.use_all();
 ALTER TABLE t_store_stale_plans.es_events DROP COLUMN note, DROP COLUMN bytes;
 SELECT * FROM pg_temp.use_all();
+-- A table made anew.
+SELECT es_save_snapshot('order-1', 1, '{}');
+BEGIN;
+ALTER TABLE t_store_stale_plans.es_snapshots RENAME TO old;
+CREATE TABLE t_store_stale_plans.es_snapshots (LIKE t_store_stale_plans.old INCLUDING ALL);
+SELECT version, state, snapshot_version FROM es_load('order-1');
+ROLLBACK;
+SELECT version, state, snapshot_version FROM es_load('order-1');
 DISCARD PLANS;
 SELECT * FROM pg_temp.use_all();
 SELECT * FROM es_check_store('t_store_stale_plans');

@@ -131,6 +131,14 @@ SELECT es_append('order-1', '[{"type": "Paid"}]', 1);
 SELECT tableoid::regclass, key, version FROM es_aggregates ORDER BY key;
 ROLLBACK;
 
+-- A publication of updates that subscribers could not find the rows of.
+BEGIN;
+SET LOCAL client_min_messages = error;  -- whatever wal_level is
+CREATE PUBLICATION regress_es_unusual_tables FOR TABLE es_aggregates;
+ALTER TABLE es_aggregates REPLICA IDENTITY NOTHING;
+SELECT * FROM pg_temp.outcomes();
+ROLLBACK;
+
 -- Rights on columns alone.
 CREATE ROLE regress_es_unusual_tables;
 GRANT USAGE ON SCHEMA t_unusual_tables TO regress_es_unusual_tables;
