@@ -13,6 +13,7 @@
 #include "postgres.h"
 
 #include "access/genam.h"
+#include "access/heapam.h"
 #include "access/relscan.h"
 #include "access/stratnum.h"
 #include "access/tableam.h"
@@ -20,6 +21,8 @@
 #include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
+#include "pgstat.h"
+#include "storage/bufmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/rel.h"
@@ -37,6 +40,13 @@ static const EsColumn columns[] = {
 #define COL_VERSION 1
 #define COL_FIRST_VERSION 2
 #define COL_CLOSED_AT 3
+
+/*
+ * A page with less room than this is cleared of dead versions of rows.  The server's own
+ * index scans do so as soon as a page is filled up to its fillfactor, which after every
+ * append it is: a fifth of the whole append went into clearing away a single version.
+ */
+#define CROWDED (BLCKSZ / 10)
 
 typedef struct AggregateTable
 {
@@ -81,18 +91,55 @@ close_aggregates(AggregateTable *table)
 	es_end_direct(&table->direct);
 }
 
+/*
+ * Get the version of a row that our snapshot sees, as the table access method would, but
+ * for the clearing.  False if it sees none; *all_dead if nobody does.
+ */
+static bool
+fetch_row(AggregateTable *table, ItemPointer tid, bool *all_dead)
+{
+	Relation	relation = table->direct.relation;
+	HeapTuple	tuple = &((BufferHeapTupleTableSlot *) table->row)->base.tupdata;
+	Buffer		buffer = ReadBuffer(relation, ItemPointerGetBlockNumber(tid));
+	bool		found;
+
+	if (PageGetHeapFreeSpace(BufferGetPage(buffer)) < CROWDED)
+		es_prune_page(relation, buffer);
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	found = heap_hot_search_buffer(tid, relation, buffer, GetActiveSnapshot(), tuple, all_dead, true);
+	LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
+	if (found)
+	{
+		pgstat_count_heap_fetch(table->index);
+		ExecStorePinnedBufferHeapTuple(tuple, table->row, buffer);
+		table->row->tts_tableOid = RelationGetRelid(relation);
+	}
+	else
+		ReleaseBuffer(buffer);
+	return found;
+}
+
 /* Find the row of a key. */
 static bool
 find_row(AggregateTable *table, const text *key)
 {
 	IndexScanDesc scan = es_index_beginscan(table->direct.relation, table->index, GetActiveSnapshot(), 1);
 	ScanKeyData scankey;
-	bool		found;
+	ItemPointer tid;
+	bool		found = false;
 
 	ScanKeyEntryInitialize(&scankey, 0, 1, BTEqualStrategyNumber, InvalidOid, C_COLLATION_OID, F_TEXTEQ,
 						   PointerGetDatum(key));
 	index_rescan(scan, &scankey, 1, NULL, 0);
-	found = index_getnext_slot(scan, ForwardScanDirection, table->row);
+	while (!found && (tid = index_getnext_tid(scan, ForwardScanDirection)) != NULL)
+	{
+		ItemPointerData place = *tid;
+		bool		all_dead;
+
+		found = fetch_row(table, &place, &all_dead);
+		/* The index entry of a row that nobody sees is marked, to be passed over. */
+		scan->kill_prior_tuple = all_dead && !scan->xactStartedInRecovery;
+	}
 	index_endscan(scan);
 	if (found)
 		slot_getallattrs(table->row);

@@ -58,6 +58,19 @@
 	index_beginscan((heap), (index), (snapshot), (nkeys), 0)
 #endif
 
+/* Clear a page of a heap of what nobody sees any more, if that is worth it. */
+#if PG_VERSION_NUM >= 190000
+#define es_prune_page(relation, buffer) \
+	do { \
+		Buffer		map = InvalidBuffer; \
+		heap_page_prune_opt((relation), (buffer), &map, false); \
+		if (BufferIsValid(map)) \
+			ReleaseBuffer(map); \
+	} while (0)
+#else
+#define es_prune_page(relation, buffer) heap_page_prune_opt((relation), (buffer))
+#endif
+
 /* The index of a table's primary key. */
 #if PG_VERSION_NUM >= 180000
 #define es_primary_key_index(heap) RelationGetPrimaryKeyIndex((heap), false)
