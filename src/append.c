@@ -325,7 +325,7 @@ apply_several(FunctionCallInfo fcinfo, const char *function, bool each, bool rai
 	EsCall		call = {0};
 
 	several_writes(fcinfo, each, &call);
-	InitMaterializedSRF(fcinfo, 0);
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	SPI_connect();
 	call.store = es_store_for_writing(function);
 	es_refuse_append_inside(call.store);

@@ -319,7 +319,7 @@ es_query(PG_FUNCTION_ARGS)
 	query = es_parse_tag_query(&PG_GETARG_JSONB_P(0)->root, "");
 	es_require_fresh_snapshots("es_query()");
 
-	InitMaterializedSRF(fcinfo, 0);
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	SPI_connect();
 	store = es_current_store();
 	es_check_cursor(store, after);

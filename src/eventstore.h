@@ -398,6 +398,7 @@ extern Snapshot es_snapshot_of_tags(EsStore *store, const EsQuery *query);
 /* lock.c */
 extern int	es_aggregates_of_keys(ArrayType *array, EsAggregate ***result);
 extern void es_lock_aggregates(EsStore *store, EsAggregate **chosen, int count, bool nowait);
+extern bool es_lock_likely_row(EsStore *store, EsAggregate *aggregate, bool nowait);
 
 /* request.c */
 extern bool es_has_request_ids(const EsCall *call);

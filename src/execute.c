@@ -3,8 +3,8 @@
  * execute.c
  *	  Load, decide, append and retry, in one call: es_execute(), es_execute_many().
  *
- * Each attempt runs in a subtransaction of its own, so that whatever the deciding
- * function did is undone together with its decision:
+ * An attempt runs in a subtransaction of its own, so that whatever the deciding function
+ * did is undone together with its decision:
  *
  * 1. From the second attempt on (or where the last command of the session met a conflict,
  *	  from the first on), lock what the one before ran into: the aggregates in
@@ -17,6 +17,10 @@
  *	  start over.  A lock that somebody else holds is a conflict as well: to wait for it
  *	  with the function's locks in hand could deadlock with who waits in step 1, and
  *	  what was decided would be stale in the end.  Only the last attempt waits.
+ *
+ * Where the last command of the session met a conflict, es_execute() cannot meet another,
+ * but for one that the function makes itself.  Without a request id to look for, it then
+ * does without a subtransaction.
  *
  * An error of the function passes as it is, unless the aggregate has moved meanwhile: then
  * it was decided on stale facts, and is decided anew.
@@ -112,10 +116,13 @@ lock_aggregates(Command *command, bool nowait)
 	EsAggregate **chosen;
 	int			count = gather_aggregates(command, &chosen);
 
-	es_look(command->store, chosen, count);
 	command->call.nowait = nowait;
 	command->call.locking = true;
-	es_lock_aggregates(command->store, chosen, count, nowait);
+	if (count != 1 || !es_lock_likely_row(command->store, chosen[0], nowait))
+	{
+		es_look(command->store, chosen, count);
+		es_lock_aggregates(command->store, chosen, count, nowait);
+	}
 	command->call.locking = false;
 	if (command->key != NULL)
 		command->version = chosen[0]->stored_version;
@@ -260,12 +267,19 @@ hash_of_keys(const Command *command)
 	return hash;
 }
 
+/* Does the next attempt lock first? */
+static bool
+locks_first(const Command *command)
+{
+	return command->attempts > 0 || contended == hash_of_keys(command) ||
+		(command->key == NULL && command->request_id != NULL);
+}
+
 /* See the top of this file. */
 static Outcome
 attempt(Command *command, bool last)
 {
-	bool		lock_first = command->attempts > 0 || contended == hash_of_keys(command) ||
-	(command->key == NULL && command->request_id != NULL);
+	bool		lock_first = locks_first(command);
 	Jsonb	   *decision;
 
 	CHECK_FOR_INTERRUPTS();
@@ -359,10 +373,16 @@ carry_out(Command *command, int max_retries)
 	for (;;)
 	{
 		bool		stale;
+		bool		certain = command->key != NULL && command->request_id == NULL &&
+		command->attempts == 0 && locks_first(command);
 		ErrorData  *error = NULL;
-		Outcome		outcome = attempt_undoably(command, command->attempts >= max_retries, &error);
+		Outcome		outcome = certain ? attempt(command, true) :
+		attempt_undoably(command, command->attempts >= max_retries, &error);
 
-		if (outcome == CONFLICT || (error != NULL && was_busy(command, error)))
+		/* One that the function has made itself is gone with the attempt. */
+		if (outcome == CONFLICT)
+			contended = command->key == NULL || was_stale(command) ? hash_of_keys(command) : 0;
+		if (error != NULL && was_busy(command, error))
 			contended = hash_of_keys(command);
 		if (error != NULL && was_busy(command, error))
 			continue;
@@ -396,7 +416,7 @@ carry_out(Command *command, int max_retries)
 		}
 		if (outcome != CONFLICT)
 			return outcome;
-		if (command->attempts > max_retries)
+		if (certain || command->attempts > max_retries)
 			es_report_refusals(&command->call);
 	}
 }
@@ -446,7 +466,7 @@ es_execute(PG_FUNCTION_ARGS)
 	command.keys = keys;
 	command.nkeys = 1;
 	common_arguments(fcinfo, "es_execute()", &command);
-	InitMaterializedSRF(fcinfo, 0);
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	SPI_connect();
 	command.store = es_store_for_writing("es_execute()");
 	es_refuse_append_inside(command.store);
@@ -489,7 +509,7 @@ es_execute_many(PG_FUNCTION_ARGS)
 	es_require_argument(fcinfo, 0, "keys");
 	command.nkeys = es_aggregates_of_keys(PG_GETARG_ARRAYTYPE_P(0), &command.keys);
 	common_arguments(fcinfo, "es_execute_many()", &command);
-	InitMaterializedSRF(fcinfo, 0);
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	SPI_connect();
 	command.store = es_store_for_writing("es_execute_many()");
 	es_refuse_append_inside(command.store);

@@ -261,7 +261,7 @@ read_log(FunctionCallInfo fcinfo, int partitions, int partition)
 	es_check_least("max_count", PG_GETARG_INT32(1), 0);
 	upto = position_argument(fcinfo, 3, "to_position", PG_INT64_MAX);
 
-	InitMaterializedSRF(fcinfo, 0);
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	SPI_connect();
 	read_page(fcinfo, after, upto, PG_GETARG_INT32(1),
 			  PG_ARGISNULL(2) ? NULL : PG_GETARG_JSONB_P(2), partitions, partition);

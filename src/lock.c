@@ -288,6 +288,19 @@ es_lock_aggregates(EsStore *store, EsAggregate **chosen, int count, bool nowait)
 	es_mark_moved(store, chosen, count);
 }
 
+/*
+ * The same for one aggregate that most likely has a row, without a look before.  False if
+ * no row could be locked so: then go the long way, which tells why.
+ */
+bool
+es_lock_likely_row(EsStore *store, EsAggregate *aggregate, bool nowait)
+{
+	if (!es_lock_rows_directly(store, &aggregate, 1, false, nowait) || !aggregate->stored)
+		return false;
+	remember_row(store, aggregate);
+	return true;
+}
+
 static int
 compare_aggregates(const void *a, const void *b)
 {
@@ -348,7 +361,7 @@ es_lock(PG_FUNCTION_ARGS)
 	es_require_argument(fcinfo, 0, "keys");
 	es_require_argument(fcinfo, 1, "nowait");
 	count = es_aggregates_of_keys(PG_GETARG_ARRAYTYPE_P(0), &chosen);
-	InitMaterializedSRF(fcinfo, 0);
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 
 	SPI_connect();
 	store = es_store_for_writing("es_lock()");

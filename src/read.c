@@ -88,7 +88,7 @@ es_read(PG_FUNCTION_ARGS)
 	if (!PG_ARGISNULL(3))
 		es_check_least("max_count", DatumGetInt64(values[3]), 0);
 
-	InitMaterializedSRF(fcinfo, 0);
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	SPI_connect();
 	dest = CreateTuplestoreDestReceiver();
 	SetTuplestoreDestReceiverParams(dest, rsinfo->setResult, CurrentMemoryContext, false, NULL, NULL);

@@ -327,7 +327,7 @@ es_find_request(PG_FUNCTION_ARGS)
 	es_require_argument(fcinfo, 1, "request_id");
 	write.request_id = PG_GETARG_TEXT_PP(1);
 	es_check_text("request id", write.request_id, ES_MAX_REQUEST_ID_BYTES);
-	InitMaterializedSRF(fcinfo, 0);
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 
 	SPI_connect();
 	fetch_request(es_current_store(), write.key, write.request_id, &rows, &count);

@@ -41,7 +41,7 @@ es_load(PG_FUNCTION_ARGS)
 	Datum		values[LOAD_COLUMNS];
 	bool		nulls[LOAD_COLUMNS];
 
-	InitMaterializedSRF(fcinfo, 0);
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	SPI_connect();
 	es_run(es_current_store(), ES_LOAD, &key, NULL);
 	if (SPI_processed != 1)
