@@ -46,7 +46,9 @@ typedef struct Script
 typedef struct Options
 {
 	int			clients;
-	double		warmup;			/* seconds */
+	double		warmup;			/* seconds, */
+	long		warm_calls;		/* and at least so many calls of each client: the
+								 * server keeps its plans by then */
 	double		seconds;
 	long		calls;			/* of each client; 0: as many as fit the time */
 	long		aggregates;		/* that the clients walk over */
@@ -74,6 +76,8 @@ typedef struct Walk
 	uint64_t	random;
 } Walk;
 
+/* options.c */
+extern const char *read_options(int argc, char **argv);
 extern void die(const char *format,...) __attribute__((format(printf, 1, 2), noreturn));
 
 /* script.c */

@@ -3,9 +3,11 @@
  *	  The benchmark's client: connections that run one script again and again.
  *
  * One thread a connection, prepared statements, text parameters and results, as
- * drivers do.  After connecting and a warm-up it prints "measuring", after the time
- * "done", and then its figures as one line of JSON; whoever started it can look at the
- * server at these moments.  The connections stay open until its standard input ends.
+ * drivers do.  After connecting and a warm-up all connections rest; it prints "ready" and
+ * goes on when it reads a line.  When the time is over and all rest again it prints
+ * "done", reads another line, and then prints its figures as one line of JSON.  So whoever
+ * started it can look at a server at rest, and knows what each call has cost, however
+ * busy the machine is meanwhile.
  *
  * A call is one run of the script.  It must succeed: an error with one of the SQLSTATEs
  * of -r (or, with "none" there, a statement without a row) is a conflict, after which
@@ -16,7 +18,6 @@
  */
 #include <libpq-fe.h>
 #include <pthread.h>
-#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,7 +27,6 @@
 
 #include "client.h"
 
-#define WARM_CALLS 7			/* the server keeps its plans by then */
 #define BUCKETS (64 * 16)
 #define INTERVALS 600
 #define INTERVAL 100000000L		/* nanoseconds */
@@ -37,9 +37,10 @@ typedef struct Client
 	PGconn	   *connection;
 	Walk		walk;
 	atomic_long total;			/* calls, all in all */
-	long		calls;			/* while measuring */
-	long		rows;			/* while measuring */
-	long		conflicts;		/* all in all */
+	long		measured;		/* since the warm-up */
+	long		calls;			/* those that ended in time */
+	long		rows;			/* of these */
+	long		conflicts;		/* since the warm-up */
 	long		latencies[BUCKETS];
 	long		intervals[INTERVALS];
 	char		key[MAX_KEY];
@@ -52,28 +53,16 @@ typedef struct Client
 
 enum
 {
-	WARMING_UP, MEASURING, STOPPING
+	WARMING_UP, RESTING, MEASURING, STOPPING
 };
 
-Options		options = {.clients = 1, .seconds = 1, .aggregates = 1, .stride = 1, .key_length = 16,
-.batch = 1, .random_below = 1, .retry = ""};
 static Script script;
 static Client *clients;
 static atomic_int phase = WARMING_UP;
+static atomic_int resting;		/* clients that do */
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t go_on = PTHREAD_COND_INITIALIZER;
 static int64_t began;
-
-void
-die(const char *format,...)
-{
-	va_list		args;
-
-	fputs("load: ", stderr);
-	va_start(args, format);
-	vfprintf(stderr, format, args);
-	va_end(args);
-	fputc('\n', stderr);
-	exit(1);
-}
 
 static int64_t
 now(void)
@@ -268,6 +257,17 @@ prepare(Client *client)
 	}
 }
 
+/* Until the others rest as well, and whoever started us has looked at the server. */
+static void
+take_a_rest(void)
+{
+	pthread_mutex_lock(&mutex);
+	resting++;
+	while (phase == RESTING)
+		pthread_cond_wait(&go_on, &mutex);
+	pthread_mutex_unlock(&mutex);
+}
+
 static void *
 run_client(void *arg)
 {
@@ -275,30 +275,35 @@ run_client(void *arg)
 
 	while (options.calls > 0 ? client->total < options.calls : phase != STOPPING)
 	{
-		int			phase_then = phase;
-		int64_t		started = now();
-		int64_t		ended;
+		int64_t		started;
 		long		rows;
 
+		if (phase == RESTING)
+		{
+			take_a_rest();
+			client->conflicts = 0;
+		}
+		started = now();
 		begin_call(client);
 		/* Who never gets through is stopped with the rest. */
 		while ((rows = run_script(client)) < 0)
 		{
 			client->conflicts++;
-			if (phase == STOPPING && options.calls == 0)
+			if (phase == STOPPING)
 				return NULL;
 		}
 		client->walk.step += options.writes > 0 ? options.writes : 1;
 		client->total++;
-		ended = now();
-		if (phase_then == MEASURING && phase == MEASURING)
-			count_call(client, started, ended, rows);
+		if (phase >= MEASURING)
+			client->measured++;
+		if (phase == MEASURING)
+			count_call(client, started, now(), rows);
 	}
 	return NULL;
 }
 
 static void
-start_clients(void)
+connect_clients(void)
 {
 	clients = calloc((size_t) options.clients, sizeof(Client));
 	if (clients == NULL)
@@ -309,9 +314,11 @@ start_clients(void)
 		clients[c].walk.random = 88172645463325252ULL + 7919 * (uint64_t) c;
 		prepare(&clients[c]);
 	}
-	if (options.calls > 0)
-		phase = MEASURING;
-	began = now();
+}
+
+static void
+start_threads(void)
+{
 	for (int c = 0; c < options.clients; c++)
 	{
 		if (pthread_create(&clients[c].thread, NULL, run_client, &clients[c]) != 0)
@@ -319,26 +326,28 @@ start_clients(void)
 	}
 }
 
-/* Until every client has made some calls, and the time is over. */
+/* Until every client has made its calls, and the time is over; then all rest. */
 static void
 warm_up(void)
 {
+	int			waits_left = 3000;	/* of 10 ms: who is starved then shows that as a result */
+
 	rest(options.warmup);
 	for (int c = 0; c < options.clients; c++)
 	{
-		for (int waited = 0; clients[c].total < WARM_CALLS; waited++)
-		{
-			if (waited == 600)
-				break;			/* starved: that is a result */
+		while (clients[c].total < options.warm_calls && waits_left-- > 0)
 			rest(0.01);
-		}
 	}
+	phase = RESTING;
+	while (resting < options.clients)
+		rest(0.001);
 }
 
 static void
 report(double seconds)
 {
 	long		total = 0;
+	long		measured = 0;
 	long		calls = 0;
 	long		rows = 0;
 	long		conflicts = 0;
@@ -347,13 +356,14 @@ report(double seconds)
 	for (int c = 0; c < options.clients; c++)
 	{
 		total += clients[c].total;
+		measured += clients[c].measured;
 		calls += clients[c].calls;
 		rows += clients[c].rows;
 		conflicts += clients[c].conflicts;
 	}
-	printf("{\"seconds\": %.6f, \"total\": %ld, \"calls\": %ld, \"rows\": %ld, \"conflicts\": %ld, "
+	printf("{\"seconds\": %.6f, \"total\": %ld, \"measured\": %ld, \"calls\": %ld, \"rows\": %ld, \"conflicts\": %ld, "
 		   "\"p50\": %.1f, \"p99\": %.1f, \"intervals\": [",
-		   seconds, total, calls, rows, conflicts, quantile(0.5), quantile(0.99));
+		   seconds, total, measured, calls, rows, conflicts, quantile(0.5), quantile(0.99));
 	for (long i = 0; i < last && i < INTERVALS; i++)
 	{
 		long		count = 0;
@@ -366,57 +376,32 @@ report(double seconds)
 	fflush(stdout);
 }
 
+/* Say so, and wait for an answer. */
 static void
 announce(const char *what)
 {
 	puts(what);
 	fflush(stdout);
+	for (int c = getchar(); c != EOF && c != '\n';)
+		c = getchar();
 }
 
 static void
-add_constant(char *definition)
+begin_measuring(void)
 {
-	char	   *value = strchr(definition, '=');
-
-	if (value == NULL || options.constants == MAX_CONSTANTS)
-		die("-D takes name=value, at most %d times", MAX_CONSTANTS);
-	*value = '\0';
-	options.names[options.constants] = definition;
-	options.values[options.constants++] = value + 1;
+	announce("ready");
+	began = now();
+	pthread_mutex_lock(&mutex);
+	phase = MEASURING;
+	pthread_cond_broadcast(&go_on);
+	pthread_mutex_unlock(&mutex);
 }
 
 static void
-read_options(int argc, char **argv)
+join_threads(void)
 {
-	int			option;
-
-	while ((option = getopt(argc, argv, "c:w:t:n:a:o:s:hk:v:b:e:r:R:D:")) != -1)
-	{
-		switch (option)
-		{
-			case 'c': options.clients = atoi(optarg); break;
-			case 'w': options.warmup = atof(optarg); break;
-			case 't': options.seconds = atof(optarg); break;
-			case 'n': options.calls = atol(optarg); break;
-			case 'a': options.aggregates = atol(optarg); break;
-			case 'o': options.offset = atol(optarg); break;
-			case 's': options.stride = atol(optarg); break;
-			case 'h': options.hot = true; break;
-			case 'k': options.key_length = atoi(optarg); break;
-			case 'v': options.version = atol(optarg); break;
-			case 'b': options.batch = atoi(optarg); break;
-			case 'e': options.writes = atoi(optarg); break;
-			case 'r': options.retry = optarg; break;
-			case 'R': options.random_below = atol(optarg); break;
-			case 'D': add_constant(optarg); break;
-			default: exit(2);
-		}
-	}
-	if (options.hot && options.aggregates < options.clients)
-		options.aggregates = options.clients;
-	if (optind != argc - 1 || options.clients < 1 || options.aggregates < options.clients ||
-		options.key_length < 8 || options.key_length > 512 || options.random_below < 1)
-		die("bad arguments; the driver knows them");
+	for (int c = 0; c < options.clients; c++)
+		pthread_join(clients[c].thread, NULL);
 }
 
 /* Measure for the given time; returns how long it was. */
@@ -425,15 +410,13 @@ measure_time(void)
 {
 	double		seconds;
 
-	start_clients();
+	start_threads();
 	warm_up();
-	announce("measuring");
-	began = now();
-	phase = MEASURING;
+	begin_measuring();
 	rest(options.seconds);
 	phase = STOPPING;
 	seconds = (double) (now() - began) / 1e9;
-	announce("done");
+	join_threads();
 	return seconds;
 }
 
@@ -441,33 +424,22 @@ measure_time(void)
 static double
 measure_calls(void)
 {
-	announce("measuring");
-	start_clients();
-	for (int c = 0; c < options.clients; c++)
-		pthread_join(clients[c].thread, NULL);
-	announce("done");
+	begin_measuring();
+	start_threads();
+	join_threads();
 	return (double) (now() - began) / 1e9;
 }
 
 int
 main(int argc, char **argv)
 {
-	char		rest_of_input[64];
 	double		seconds;
 
-	read_options(argc, argv);
-	script = read_script(argv[optind]);
-	if (options.calls > 0)
-		seconds = measure_calls();
-	else
-	{
-		seconds = measure_time();
-		for (int c = 0; c < options.clients; c++)
-			pthread_join(clients[c].thread, NULL);
-	}
+	script = read_script(read_options(argc, argv));
+	connect_clients();
+	seconds = options.calls > 0 ? measure_calls() : measure_time();
+	announce("done");
 	report(seconds);
-	while (read(STDIN_FILENO, rest_of_input, sizeof(rest_of_input)) > 0)
-		;
 	for (int c = 0; c < options.clients; c++)
 		PQfinish(clients[c].connection);
 	return 0;

@@ -68,7 +68,7 @@ def fill(server, cells):
     for cell in cells:
         for entry in cell.entries:
             wanted = cell.fill_of(entry)
-            if wanted.aggregates * wanted.events >= 1_000_000:
+            if wanted.aggregates * wanted.events >= 1_000_000 and not server.has_template(entry[0].folder, wanted):
                 print(f"filling {wanted.aggregates * wanted.events:,} events", file=sys.stderr)
             server.template(entry[0].folder, wanted)
 

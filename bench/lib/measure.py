@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import threading
+import time
 from dataclasses import dataclass, field
 
 import machine
@@ -75,15 +76,16 @@ class Bench:
         """A held snapshot shows its effect with time."""
         return self.seconds * 8 if cell.held else self.seconds
 
-    def _warmup(self, cell):
-        """What is not prewarmed is visited once, and then no page of it has its image logged."""
-        return max(self.warmup, 0.5) if cell.working_set else self.warmup
+    @staticmethod
+    def _warm_calls(cell):
+        """What is not prewarmed is visited twice: then it is in memory, and no page of it has its image logged."""
+        return max(7, 2 * cell.working_set // cell.clients)
 
     def _command(self, cell, contestant, fill, round_number):
         stride = fill.aggregates // cell.working_set if cell.working_set else 1
         # Reads find the aggregates of a round as they were filled: appends have others.
         offset = (round_number + (stride // 2 if cell.reads else 0)) % stride
-        command = [self.client, "-c", cell.clients, "-w", self._warmup(cell), "-t", self._seconds(cell),
+        command = [self.client, "-c", cell.clients, "-w", self.warmup, "-m", self._warm_calls(cell), "-t", self._seconds(cell),
                    "-n", cell.calls // cell.clients, "-a", cell.working_set or fill.aggregates, "-o", offset,
                    "-s", stride, "-k", fill.key_length, "-v", fill.events, "-b", contestant.batch or cell.batch,
                    "-e", contestant.writes, "-r", contestant.retry, "-R", max(1, fill.aggregates * fill.events - cell.reads)]
@@ -109,13 +111,13 @@ class Bench:
         return fill.aggregates > cell.working_set > 0
 
     def _run_client(self, command, database, durability, held):
-        """The client's figures, and the seconds of server and others while it measured."""
+        """The client's figures, the seconds that the server used, the share of the machine that others did."""
         environment = dict(os.environ, PGDATABASE=database,
                            PGOPTIONS=f"{os.environ.get('PGOPTIONS', '')} {DURABILITY[durability]}")
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                               env=environment) as client:
             def used():
-                return (machine.server_seconds(self.server.postmaster), machine.machine_seconds(),
+                return (time.monotonic(), machine.server_seconds(self.server.postmaster), machine.machine_seconds(),
                         machine.process_seconds(client.pid))
 
             def expect(word):
@@ -123,17 +125,20 @@ class Bench:
                     raise Failure(f"{' '.join(command)}: {client.stderr.read().strip()}")
                 return used()
 
-            before = expect("measuring")
+            def go_on():
+                client.stdin.write("\n")
+                client.stdin.flush()
+
+            before = expect("ready")
             snapshot = Snapshot(database, held) if held else None
+            go_on()
             after = expect("done")
-            line = client.stdout.readline()
-            if not line:
-                raise Failure(f"{' '.join(command)}: {client.stderr.read().strip()}")
             if snapshot:
                 snapshot.close()
-            client.stdin.close()
-        server, everything, loader = (late - early for early, late in zip(before, after))
-        return json.loads(line), server, everything - server - loader
+            go_on()
+            figures = json.loads(client.stdout.readline())
+        wall, server, everything, loader = (late - early for early, late in zip(before, after))
+        return figures, server, max(0, everything - server - loader) / (wall * os.cpu_count())
 
     def _count(self, cell, fill, database, after=0):
         """How many events are stored.  Of a large store, those after a position, or that position."""
@@ -167,16 +172,15 @@ class Bench:
         wal, disk = self.server.wal_position() - wal, self.server.bytes_on_disk(database) - disk
 
         per_call = max(1, contestant.writes) * (contestant.batch or cell.batch)
-        total, calls = figures["total"] * per_call, figures["calls"] * per_call
+        total, measured, calls = (figures[which] * per_call for which in ("total", "measured", "calls"))
         if calls == 0:
             raise Failure(f"{cell.name}, {contestant.label}: nothing done")
         if cell.reads and figures["rows"] != figures["calls"] * cell.reads:
             raise Failure(f"{cell.name}, {contestant.label}: {figures['rows']} rows in {figures['calls']} calls")
         self._check(cell, contestant, fill, database, before, total)
         if cell.reads and cell.unit == "events":
-            calls *= cell.reads
-        return Run(cell.name, contestant.label, round_number, calls / figures["seconds"], server * 1e6 / calls,
+            measured, calls = measured * cell.reads, calls * cell.reads
+        return Run(cell.name, contestant.label, round_number, calls / figures["seconds"], server * 1e6 / measured,
                    0 if cell.reads else wal / total, 0 if cell.reads else disk / total,
-                   figures["conflicts"] / figures["total"], figures["p50"], figures["p99"],
-                   max(0, others) / (figures["seconds"] * os.cpu_count()),
+                   figures["conflicts"] / figures["measured"], figures["p50"], figures["p99"], others,
                    [count * per_call for count in figures["intervals"]])

@@ -39,6 +39,9 @@ class Server:
 
     # ---- databases ----
 
+    def has_template(self, folder, fill):
+        return (folder, fill) in self.templates
+
     def template(self, folder, fill):
         """A database filled for a contestant; made at the first call."""
         wanted = (folder, fill)
