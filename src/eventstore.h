@@ -298,6 +298,9 @@ extern void es_run_as_owner(EsStore *store, EsStatement statement, Datum *values
 extern void es_run_into(EsStore *store, EsStatement statement, Datum *values, const char *nulls,
 						DestReceiver *dest);
 
+/* columns.c */
+extern void es_check_columns(const EsStore *store, EsStatement statement, SPITupleTable *rows);
+
 /* guard.c */
 typedef struct EsPermit
 {

@@ -229,7 +229,8 @@ read_page(FunctionCallInfo fcinfo, int64 after, int64 upto, int64 max_count,
 	values[1] = Int64GetDatum(upto);
 	values[2] = Int64GetDatum(max_count);
 	dest = CreateTuplestoreDestReceiver();
-	SetTuplestoreDestReceiverParams(dest, rsinfo->setResult, CurrentMemoryContext, false, NULL, NULL);
+	SetTuplestoreDestReceiverParams(dest, rsinfo->setResult, CurrentMemoryContext, false, rsinfo->setDesc,
+									"columns of table \"es_events\" do not have the types of an event");
 	if (statement == NULL)
 		es_run_into(store, ES_READ_LOG, values, NULL, dest);
 	else

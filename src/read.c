@@ -91,7 +91,8 @@ es_read(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	SPI_connect();
 	dest = CreateTuplestoreDestReceiver();
-	SetTuplestoreDestReceiverParams(dest, rsinfo->setResult, CurrentMemoryContext, false, NULL, NULL);
+	SetTuplestoreDestReceiverParams(dest, rsinfo->setResult, CurrentMemoryContext, false, rsinfo->setDesc,
+									"columns of table \"es_events\" do not have the types of an event");
 	es_run_into(es_current_store(), backwards ? ES_READ_BACKWARDS : ES_READ_FORWARDS,
 				values, nulls, dest);
 	dest->rDestroy(dest);

@@ -382,6 +382,8 @@ run_statement(EsStore *store, EsStatement statement, Datum *values, const char *
 		elog(ERROR, "could not execute \"%s\": %s",
 			 statements[statement].text, SPI_result_code_string(rc));
 	check_relation_used(store, statement, plan);
+	if (dest == NULL)
+		es_check_columns(store, statement, SPI_tuptable);
 }
 
 /* Run a statement; the guard lets this one through. */
