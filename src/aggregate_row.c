@@ -294,6 +294,7 @@ es_update_aggregates_directly(EsStore *store, EsAggregate **chosen, int count)
 		return false;
 	for (int i = 0; i < count; i++)
 	{
+		CHECK_FOR_INTERRUPTS();
 		if (!find_row(&table, chosen[i]->key) || update_row(&table, chosen[i]->version) != TM_Ok)
 			elog(ERROR, "could not update aggregate \"%s\"", text_to_cstring(chosen[i]->key));
 	}
@@ -316,6 +317,7 @@ es_insert_aggregates_directly(EsStore *store, EsAggregate **chosen, int count)
 	nulls[COL_CLOSED_AT] = true;
 	for (int i = 0; i < count; i++)
 	{
+		CHECK_FOR_INTERRUPTS();
 		values[COL_KEY] = PointerGetDatum(chosen[i]->key);
 		values[COL_VERSION] = Int64GetDatum(chosen[i]->version);
 		es_put_direct(&direct, values, nulls);

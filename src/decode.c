@@ -12,9 +12,11 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
+#include "utils/memutils.h"
 #include "utils/numeric.h"
 
 #include "eventstore.h"
@@ -59,6 +61,19 @@ refuse(const Place *place, const char *hint, const char *fmt,...)
 			 hint != NULL ? errhint("%s", hint) : 0));
 }
 
+/*
+ * The name of a field for a message.  Cut off: an unknown one may be as long as the whole
+ * input, and messages go to the server's log.
+ */
+char *
+es_field_name(const JsonbValue *name)
+{
+	int			length = name->val.string.len;
+	int			shown = pg_mbcliplen(name->val.string.val, length, NAMEDATALEN - 1);
+
+	return psprintf("%.*s%s", shown, name->val.string.val, shown < length ? "..." : "");
+}
+
 /* Is this the name of a field? */
 bool
 es_is_field(const JsonbValue *name, const char *expected)
@@ -95,12 +110,14 @@ decode_tags(const Place *place, const JsonbValue *value)
 
 	if (!is_container(value, JB_FARRAY))
 		refuse(place, NULL, "field \"tags\" must be an array of non-empty strings");
-	tags = palloc(sizeof(Datum) * Max(JsonContainerSize(value->val.binary.data), 1));
+	tags = MemoryContextAllocHuge(CurrentMemoryContext,
+								  sizeof(Datum) * Max(JsonContainerSize(value->val.binary.data), 1));
 	it = JsonbIteratorInit(value->val.binary.data);
 	while ((token = JsonbIteratorNext(&it, &tag, true)) != WJB_DONE)
 	{
 		if (token != WJB_ELEM)
 			continue;
+		CHECK_FOR_INTERRUPTS();
 		if (tag.type != jbvString || tag.val.string.len == 0)
 			refuse(place, NULL, "field \"tags\" must be an array of non-empty strings");
 		if (tag.val.string.len > ES_MAX_KEY_BYTES)
@@ -180,7 +197,7 @@ decode_event_field(const Place *place, EsEvent *event, const JsonbValue *name, J
 	}
 	else
 		refuse(place, "An event has the fields \"type\", \"data\", \"metadata\", \"tags\" and \"id\".",
-			   "unknown field \"%.*s\"", name->val.string.len, name->val.string.val);
+			   "unknown field \"%s\"", es_field_name(name));
 }
 
 static void
@@ -217,15 +234,20 @@ decode_event_array(Place place, JsonbContainer *array, EsWrite *write)
 	if (JsonContainerSize(array) == 0)
 		refuse(&place, NULL, "events must not be an empty array");
 
-	write->events = palloc0_array(EsEvent, JsonContainerSize(array));
+	/* Not zeroed as a whole: a million nulls must cost no more than one. */
+	write->events = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(EsEvent) * JsonContainerSize(array));
 	it = JsonbIteratorInit(array);
 	while ((token = JsonbIteratorNext(&it, &element, true)) != WJB_DONE)
 	{
+		EsEvent    *event;
+
 		if (token != WJB_ELEM)
 			continue;
 		CHECK_FOR_INTERRUPTS();
-		place.event = write->nevents + 1;
-		decode_event(&place, &element, &write->events[write->nevents++]);
+		event = &write->events[write->nevents++];
+		memset(event, 0, sizeof(EsEvent));
+		place.event = write->nevents;
+		decode_event(&place, &element, event);
 	}
 }
 
@@ -289,7 +311,7 @@ decode_condition(const Place *place, int number, const JsonbValue *object, EsCon
 												   &value);
 		else
 			refuse(place, "A condition has the fields \"query\" and \"after\".",
-				   "condition %d: unknown field \"%.*s\"", number, name.val.string.len, name.val.string.val);
+				   "condition %d: unknown field \"%s\"", number, es_field_name(&name));
 	}
 	if (condition->query == NULL)
 		refuse(place, NULL, "condition %d: field \"query\" is missing", number);
@@ -304,15 +326,19 @@ decode_conditions(const Place *place, const JsonbValue *array, EsWrite *write)
 
 	if (!is_container(array, JB_FARRAY) || JsonContainerSize(array->val.binary.data) == 0)
 		refuse(place, NULL, "field \"conditions\" must be a non-empty array of objects");
-	write->conditions = palloc0_array(EsCondition, JsonContainerSize(array->val.binary.data));
+	write->conditions = MemoryContextAllocHuge(CurrentMemoryContext,
+											   sizeof(EsCondition) * JsonContainerSize(array->val.binary.data));
 	it = JsonbIteratorInit(array->val.binary.data);
 	while ((token = JsonbIteratorNext(&it, &element, true)) != WJB_DONE)
 	{
+		EsCondition *condition;
+
 		if (token != WJB_ELEM)
 			continue;
 		CHECK_FOR_INTERRUPTS();
-		write->nconditions++;
-		decode_condition(place, write->nconditions, &element, &write->conditions[write->nconditions - 1]);
+		condition = &write->conditions[write->nconditions++];
+		memset(condition, 0, sizeof(EsCondition));
+		decode_condition(place, write->nconditions, &element, condition);
 	}
 }
 
@@ -350,7 +376,7 @@ decode_write_field(const Place *place, bool each, EsWrite *write,
 			   each ?
 			   "An entry has the fields \"key\", \"events\", \"expected_version\", \"allow_create\", \"conditions\" and \"request_id\"." :
 			   "An entry has the fields \"key\", \"events\", \"expected_version\", \"allow_create\" and \"conditions\".",
-			   "unknown field \"%.*s\"", name->val.string.len, name->val.string.val);
+			   "unknown field \"%s\"", es_field_name(name));
 }
 
 static void

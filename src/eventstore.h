@@ -326,6 +326,7 @@ extern void es_require_argument(FunctionCallInfo fcinfo, int argno, const char *
 extern void es_require_fresh_snapshots(const char *what);
 
 /* decode.c */
+extern char *es_field_name(const JsonbValue *name);
 extern bool es_is_field(const JsonbValue *name, const char *expected);
 extern void es_decode_events(Jsonb *events, int entry, EsWrite *write);
 extern void es_decode_writes(Jsonb *writes, bool each, EsCall *call);

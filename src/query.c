@@ -16,6 +16,7 @@
 #include "miscadmin.h"
 #include "port/pg_crc32c.h"
 #include "utils/builtins.h"
+#include "utils/memutils.h"
 
 #include "eventstore.h"
 
@@ -56,12 +57,14 @@ parse_strings(const QueryPlace *place, const char *field, const JsonbValue *valu
 	if (value->type != jbvBinary || !JsonContainerIsArray(value->val.binary.data) ||
 		JsonContainerSize(value->val.binary.data) == 0)
 		refuse_query(place, NULL, "must be a non-empty array of non-empty strings", field);
-	strings = palloc_array(Datum, JsonContainerSize(value->val.binary.data));
+	strings = MemoryContextAllocHuge(CurrentMemoryContext,
+									 sizeof(Datum) * JsonContainerSize(value->val.binary.data));
 	it = JsonbIteratorInit(value->val.binary.data);
 	while ((token = JsonbIteratorNext(&it, &element, true)) != WJB_DONE)
 	{
 		if (token != WJB_ELEM)
 			continue;
+		CHECK_FOR_INTERRUPTS();
 		if (element.type != jbvString || element.val.string.len == 0)
 			refuse_query(place, NULL, "must be a non-empty array of non-empty strings", field);
 		strings[count++] = PointerGetDatum(cstring_to_text_with_len(element.val.string.val,
@@ -81,7 +84,7 @@ parse_field(const QueryPlace *place, const JsonbValue *name, const JsonbValue *v
 		item->tags = parse_strings(place, "tags", value);
 	else
 		refuse_query(place, "An item has the fields \"types\", \"categories\" and \"tags\".", "is unknown",
-					 pnstrdup(name->val.string.val, name->val.string.len));
+					 es_field_name(name));
 }
 
 static void
@@ -122,14 +125,18 @@ es_parse_query(JsonbContainer *array, const char *where)
 		refuse_query(&place, NULL, "must be an array of items", NULL);
 	if (JsonContainerSize(array) == 0)
 		refuse_query(&place, "Pass no query to read everything.", "must not be an empty array", NULL);
-	query->items = palloc0_array(EsQueryItem, JsonContainerSize(array));
+	query->items = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(EsQueryItem) * JsonContainerSize(array));
 	it = JsonbIteratorInit(array);
 	while ((token = JsonbIteratorNext(&it, &element, true)) != WJB_DONE)
 	{
+		EsQueryItem *item;
+
 		if (token != WJB_ELEM)
 			continue;
 		CHECK_FOR_INTERRUPTS();
-		parse_item(&place, &element, &query->items[place.item++]);
+		item = &query->items[place.item++];
+		memset(item, 0, sizeof(EsQueryItem));
+		parse_item(&place, &element, item);
 	}
 	query->nitems = place.item;
 	return query;
@@ -165,16 +172,26 @@ es_array_texts(ArrayType *array, Datum **texts)
 	return count;
 }
 
+/* Does one of the texts equal the value? */
+static bool
+is_among(Datum *texts, int count, const char *value, int length)
+{
+	for (int i = 0; i < count; i++)
+	{
+		if (VARSIZE_ANY_EXHDR(DatumGetPointer(texts[i])) == length &&
+			memcmp(VARDATA_ANY(DatumGetPointer(texts[i])), value, length) == 0)
+			return true;
+	}
+	return false;
+}
+
 static bool
 contains_text(ArrayType *array, const char *value, int length)
 {
 	Datum	   *texts;
 	int			count = es_array_texts(array, &texts);
-	bool		found = false;
+	bool		found = is_among(texts, count, value, length);
 
-	for (int i = 0; i < count && !found; i++)
-		found = VARSIZE_ANY_EXHDR(DatumGetPointer(texts[i])) == length &&
-			memcmp(VARDATA_ANY(DatumGetPointer(texts[i])), value, length) == 0;
 	pfree(texts);
 	return found;
 }
@@ -183,13 +200,20 @@ static bool
 contains_all(ArrayType *array, ArrayType *wanted)
 {
 	Datum	   *texts;
-	int			count = es_array_texts(wanted, &texts);
+	Datum	   *wanted_texts;
+	int			count = es_array_texts(array, &texts);
+	int			wanted_count = es_array_texts(wanted, &wanted_texts);
 	bool		missing = false;
 
-	for (int i = 0; i < count && !missing; i++)
-		missing = !contains_text(array, VARDATA_ANY(DatumGetPointer(texts[i])),
-								 VARSIZE_ANY_EXHDR(DatumGetPointer(texts[i])));
+	for (int i = 0; i < wanted_count && !missing; i++)
+	{
+		/* Both may have hundreds of thousands. */
+		CHECK_FOR_INTERRUPTS();
+		missing = !is_among(texts, count, VARDATA_ANY(DatumGetPointer(wanted_texts[i])),
+							VARSIZE_ANY_EXHDR(DatumGetPointer(wanted_texts[i])));
+	}
 	pfree(texts);
+	pfree(wanted_texts);
 	return !missing;
 }
 

@@ -225,6 +225,7 @@ begin_rows(Rows *rows, Oid relid, Batch *batch)
 static void
 put_row(Rows *rows, Datum *values, bool *nulls)
 {
+	CHECK_FOR_INTERRUPTS();
 	if (rows->is_direct)
 		es_put_direct(&rows->direct, values, nulls);
 	else
@@ -350,7 +351,6 @@ insert_events(EsStore *store, EsWrite **writes, int count, int64 nevents)
 
 		for (int j = 0; j < write->nevents; j++)
 		{
-			CHECK_FOR_INTERRUPTS();
 			event_row(write, &write->events[j], event_version(write, j), values, nulls);
 			put_row(&rows, values, nulls);
 		}
@@ -392,6 +392,7 @@ draw_positions(EsStore *store, EsWrite **writes, int count)
 		write->recorded_at = now;
 		for (int j = 0; j < write->nevents; j++)
 		{
+			CHECK_FOR_INTERRUPTS();
 			write->events[j].position = early > 0 ? early : draw_position(store, bound);
 			early = 0;
 		}
