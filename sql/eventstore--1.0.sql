@@ -88,6 +88,7 @@ BEGIN
 		EXECUTE format('REVOKE ALL ON SCHEMA %I FROM PUBLIC', schema_name);
 	ELSIF to_regclass(format('%I.es_store', schema_name)) IS NOT NULL THEN
 		IF if_not_exists THEN
+			PERFORM @extschema@.es_require_store(schema_name);
 			RETURN;
 		END IF;
 		RAISE EXCEPTION USING
@@ -278,25 +279,38 @@ CREATE FUNCTION @extschema@.es_require_store(schema_name name) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+	store oid;
+	store_format integer;
 BEGIN
 	IF schema_name IS NULL THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'null_value_not_allowed',
 			MESSAGE = 'argument "schema_name" must not be null';
 	END IF;
-	IF NOT EXISTS (SELECT FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
-				   WHERE n.nspname = schema_name AND c.relname = 'es_store'
-				   AND c.relkind = 'r' AND c.relpersistence = 'p') THEN
+	SELECT c.oid INTO store FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+	WHERE n.nspname = schema_name AND c.relname = 'es_store' AND c.relkind = 'r' AND c.relpersistence = 'p';
+	IF store IS NULL THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'undefined_table',
 			MESSAGE = format('schema "%s" holds no event store', schema_name),
 			HINT = 'Call es_create_store() to make one.';
 	END IF;
+	-- Who may not read it will be refused for that.
+	IF has_table_privilege(store, 'SELECT') AND has_schema_privilege(schema_name, 'USAGE') THEN
+		EXECUTE format('SELECT format_version FROM %I.es_store', schema_name) INTO store_format;
+		IF store_format > 1 THEN
+			RAISE EXCEPTION USING
+				ERRCODE = 'object_not_in_prerequisite_state',
+				MESSAGE = format('event store "%s" has format %s, but this version of eventstore knows formats up to 1', schema_name, store_format),
+				HINT = 'Install the version of eventstore that made the store, or a newer one.';
+		END IF;
+	END IF;
 END
 $$;
 
 COMMENT ON FUNCTION @extschema@.es_require_store(name) IS
-'Internal: 42P01 if the schema holds no event store.';
+'Internal: 42P01 if the schema holds no event store, 55000 if that has a format of a later version.';
 
 CREATE FUNCTION @extschema@.es_drop_store(schema_name name) RETURNS void
 LANGUAGE plpgsql
