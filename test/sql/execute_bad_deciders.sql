@@ -55,7 +55,7 @@ SELECT name, pg_temp.refusal(format('SELECT es_execute(%L, %L)', 'k-1', name)) A
 	   pg_temp.refusal(format('SELECT es_execute_many(%L, %L)', '{k-1}', name)) AS es_execute_many
 FROM unnest(ARRAY['one', 'one_out', 'one_default', 'one_unnamed', 'many', 'no_arguments', 'four_arguments', 'other_key', 'other_version', 'other_command',
 				  'returns_json', 'returns_text', 'returns_array', 'returns_set', 'returns_table', 'returns_void', 'returns_domain',
-				  'a_procedure', 'an_aggregate', 'many_set', 'many_variadic', 'anything', 'missing', 't_execute_bad_deciders.one', 'elsewhere.one']) WITH ORDINALITY AS f (name, n)
+				  'a_procedure', 'an_aggregate', 'many_set', 'many_variadic', 'anything', 'missing', 't_execute_bad_deciders.one']) WITH ORDINALITY AS f (name, n)
 ORDER BY n;
 SELECT key, version FROM es_aggregates ORDER BY key;
 

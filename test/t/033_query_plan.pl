@@ -61,7 +61,7 @@ foreach my $when ('planned while empty', 'analyzed')
 	{
 		my $plans = plans_of($read->[1]);
 
-		like($plans, qr/Index (?:Only )?Scan using es_tags_pkey .*?rows=1 loops=1.*?Index Cond: .*tag = /s, "$when, $read->[0]: the tags by index, one row of the rarer tag");
+		like($plans, qr/Index (?:Only )?Scan using es_tags_pkey .*?rows=1(?:\.00)? loops=1.*?Index Cond: .*tag = /s, "$when, $read->[0]: the tags by index, one row of the rarer tag");
 		like($plans, qr/Index Scan using es_events_pkey .*?Index Cond: \(\(key = t\.key\) AND \(version = t\.version\)\)/s, "$when, $read->[0]: the events by their key");
 		unlike($plans, qr/Seq Scan on es_(?:events|tags)|Bitmap|Hash|Sort/, "$when, $read->[0]: and nothing else");
 	}
