@@ -112,7 +112,7 @@ sub store_contents
 		FROM "$schema".es_store s;
 		SELECT 'sequence', last_value, is_called FROM "$schema".es_position_seq;
 		SELECT 'relation', relname, relkind, relowner::regrole, reloptions,
-			   coalesce(relacl, acldefault((CASE relkind WHEN 'S' THEN 's' ELSE 'r' END)::"char", relowner))
+			   nullif(relacl, acldefault((CASE relkind WHEN 'S' THEN 's' ELSE 'r' END)::"char", relowner))
 		FROM pg_class
 		WHERE relnamespace = '"$schema"'::regnamespace AND relname ~ '^es_' ORDER BY 2;
 		SELECT 'index', indexrelid::regclass, pg_get_indexdef(indexrelid)
