@@ -203,6 +203,7 @@ typedef struct EsAggregate
 	/* the locks on its key, if it had no row (key_lock.c) */
 	LOCKMODE	root_mode;
 	bool		key_locked;
+	bool		absent;			/* locked, and nobody has inserted a row */
 	bool		created;		/* its row is inserted */
 	/* what it will be after the entries decided so far */
 	int64		version;

@@ -100,28 +100,37 @@ lock_root(const EsStore *store, LOCKMODE mode, bool nowait, EsAggregate **absent
 }
 
 /*
- * The transaction that has inserted a row for this key and is still open;
- * InvalidTransactionId if there is none.
+ * Has the key ever had a row, as far as its index knows?  *creator is the transaction that
+ * has inserted it, if that is still open, else InvalidTransactionId.  A row that is there
+ * may be missed while others update it; its entries in the index are not.
  */
-static TransactionId
-creator_in_flight(Relation heap, Relation index, const EsAggregate *aggregate)
+static bool
+has_entries(Relation heap, Relation index, const EsAggregate *aggregate, TransactionId *creator)
 {
 	SnapshotData dirty;
 	ScanKeyData key;
 	IndexScanDesc scan;
 	TupleTableSlot *slot = table_slot_create(heap, NULL);
-	TransactionId creator = InvalidTransactionId;
+	bool		entries = false;
 
+	*creator = InvalidTransactionId;
 	InitDirtySnapshot(dirty);
 	ScanKeyEntryInitialize(&key, 0, 1, BTEqualStrategyNumber, InvalidOid, C_COLLATION_OID, F_TEXTEQ,
 						   PointerGetDatum(aggregate->key));
 	scan = es_index_beginscan(heap, index, &dirty, 1);
 	index_rescan(scan, &key, 1, NULL, 0);
-	if (index_getnext_slot(scan, ForwardScanDirection, slot))
-		creator = dirty.xmin;
+	while (index_getnext_tid(scan, ForwardScanDirection) != NULL)
+	{
+		entries = true;
+		if (index_fetch_heap(scan, slot))
+		{
+			*creator = dirty.xmin;
+			break;
+		}
+	}
 	index_endscan(scan);
 	ExecDropSingleTupleTableSlot(slot);
-	return creator;
+	return entries;
 }
 
 /* The table and index in which rows in flight are looked for. */
@@ -175,13 +184,16 @@ close_table(FlightTable *table)
 
 /* Wait until no row for this key is in flight. */
 static void
-await_creator(const FlightTable *table, const EsAggregate *aggregate, bool nowait)
+await_creator(const FlightTable *table, EsAggregate *aggregate, bool nowait)
 {
-	TransactionId creator;
-
-	CHECK_FOR_INTERRUPTS();
-	while (TransactionIdIsValid(creator = creator_in_flight(table->heap, table->index, aggregate)))
+	for (;;)
 	{
+		TransactionId creator;
+
+		CHECK_FOR_INTERRUPTS();
+		aggregate->absent = !has_entries(table->heap, table->index, aggregate, &creator);
+		if (!TransactionIdIsValid(creator))
+			break;
 		if (!nowait)
 			XactLockTableWait(creator, NULL, NULL, XLTW_None);
 		else if (!es_xact_wait_at_once(creator))
@@ -221,7 +233,8 @@ lock_each_key(EsStore *store, const FlightTable *table, EsAggregate **absent, in
 
 /*
  * Lock keys that have no row (in key order), and wait for creators in flight.  The
- * caller then looks again.  55P03 with nowait.
+ * caller then looks again, unless "absent" says that there is nothing to be seen.
+ * 55P03 with nowait.
  */
 void
 es_lock_keys(EsStore *store, EsAggregate **absent, int count, bool nowait)

@@ -269,8 +269,16 @@ es_lock_aggregates(EsStore *store, EsAggregate **chosen, int count, bool nowait)
 	}
 	if (nsome > 0)
 	{
+		int			nfound = 0;
+
 		es_lock_keys(store, some, nsome, nowait);
-		es_look(store, some, nsome);
+		for (int i = 0; i < nsome; i++)
+		{
+			if (!some[i]->absent)
+				some[nfound++] = some[i];
+		}
+		if (nfound > 0)
+			es_look(store, some, nfound);
 	}
 
 	nsome = 0;
