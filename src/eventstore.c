@@ -56,6 +56,7 @@ _PG_init(void)
 	es_testing_init();
 	MarkGUCPrefixReserved("eventstore");
 
+	es_version_init();
 	es_store_init();
 	es_bell_init();
 }

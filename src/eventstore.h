@@ -299,6 +299,10 @@ extern void es_run_as_owner(EsStore *store, EsStatement statement, Datum *values
 extern void es_run_into(EsStore *store, EsStatement statement, Datum *values, const char *nulls,
 						DestReceiver *dest);
 
+/* version.c */
+extern void es_version_init(void);
+extern void es_check_sql_version(int elevel);
+
 /* columns.c */
 extern void es_check_columns(const EsStore *store, EsStatement statement, SPITupleTable *rows);
 

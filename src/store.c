@@ -381,6 +381,7 @@ es_find_current_store(void)
 {
 	Oid			namespace_oid;
 
+	es_check_sql_version(ERROR);
 	if (es_store_setting != NULL && es_store_setting[0] != '\0')
 		namespace_oid = schema_named_by_setting();
 	else

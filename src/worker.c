@@ -173,6 +173,8 @@ work(const WorkerOrders *orders, int64 *horizon)
 	StartTransactionCommand();
 	SPI_connect();
 	PushActiveSnapshot(GetTransactionSnapshot());
+	/* Then the postmaster starts it again, with the library of that time. */
+	es_check_sql_version(FATAL);
 	store = database_is_wanted() ? NULL : find_store(orders);
 	PopActiveSnapshot();
 	if (store != NULL)
