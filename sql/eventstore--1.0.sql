@@ -53,7 +53,7 @@ BEGIN
 	LOOP
 		EXECUTE format('DROP TRIGGER IF EXISTS es_guard ON %I.%I', schema_name, guarded);
 		EXECUTE format('CREATE TRIGGER es_guard BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON %I.%I '
-					   'FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.es_guard()', schema_name, guarded);
+					   'FOR EACH STATEMENT EXECUTE FUNCTION %s.es_guard()', schema_name, guarded, '@extschema@');
 	END LOOP;
 END
 $$;
@@ -863,12 +863,12 @@ BEGIN
 			SELECT min(h.retry_at) AS due
 			FROM (SELECT DISTINCT ON (p.key) p.key, p.retry_at FROM %1$I.es_parked_events AS p
 				  WHERE p.subscription = s.subscription ORDER BY p.key, p.position) AS h
-			WHERE h.retry_at <= clock_timestamp() AND @extschema@.es_partition(h.key, s.partitions) = s.partition
+			WHERE h.retry_at <= clock_timestamp() AND %2$s.es_partition(h.key, s.partitions) = s.partition
 		) AS d ON true
 		WHERE s.subscription = $1 AND (s.claimed_until IS NULL OR s.claimed_until <= clock_timestamp())
 		ORDER BY s.position, d.due NULLS LAST, s.partition
 		LIMIT 1 FOR NO KEY UPDATE OF s SKIP LOCKED
-		$sql$, schema_name)
+		$sql$, schema_name, '@extschema@')
 		INTO claim USING subscription;
 	GET DIAGNOSTICS found_rows = ROW_COUNT;
 	IF found_rows = 0 THEN
@@ -909,9 +909,9 @@ BEGIN
 		SELECT $3, $4, $5, $6, true, e.position, e.key, e.version, e.type, e.data, e.metadata, e.tags, e.id, e.recorded_at
 		FROM (SELECT DISTINCT ON (p.key) p.* FROM %1$I.es_parked_events AS p WHERE p.subscription = $1 ORDER BY p.key, p.position) AS h
 		JOIN %1$I.es_events AS e ON e.key = h.key AND e.version = h.version
-		WHERE h.retry_at <= clock_timestamp() AND @extschema@.es_partition(h.key, $7) = $3
+		WHERE h.retry_at <= clock_timestamp() AND %2$s.es_partition(h.key, $7) = $3
 		ORDER BY h.retry_at, e.position LIMIT $8
-		$sql$, schema_name)
+		$sql$, schema_name, '@extschema@')
 		USING subscription, events, partition, from_position, to_position, epoch, claim.partitions, max_count;
 	GET DIAGNOSTICS found_rows = ROW_COUNT;
 	IF events IS NOT NULL THEN
@@ -1001,7 +1001,7 @@ DECLARE
 	wanted jsonb;
 BEGIN
 	EXECUTE format('SELECT s.query FROM %I.es_subscriptions AS s '
-				   'WHERE s.subscription = $1 AND s.partition = @extschema@.es_partition($2, s.partitions) FOR NO KEY UPDATE', schema_name)
+				   'WHERE s.subscription = $1 AND s.partition = %s.es_partition($2, s.partitions) FOR NO KEY UPDATE', schema_name, '@extschema@')
 		INTO wanted USING subscription, key;
 	RETURN wanted;
 END
@@ -1124,12 +1124,12 @@ BEGIN
 	RETURN QUERY EXECUTE format($sql$
 		SELECT s.subscription, s.partition, s.position, greatest(h.horizon - s.position, 0),
 			   (SELECT count(*) FROM %1$I.es_parked_events AS p
-				WHERE p.subscription = s.subscription AND @extschema@.es_partition(p.key, s.partitions) = s.partition),
+				WHERE p.subscription = s.subscription AND %2$s.es_partition(p.key, s.partitions) = s.partition),
 			   CASE WHEN s.claimed_until > clock_timestamp() THEN s.claimed_by END,
 			   s.claimed_until, s.epoch, s.advanced_at
 		FROM %1$I.es_subscriptions AS s CROSS JOIN (SELECT $1 AS horizon) AS h
 		ORDER BY s.subscription, s.partition
-		$sql$, schema_name)
+		$sql$, schema_name, '@extschema@')
 		USING @extschema@.es_horizon();
 END
 $$;
