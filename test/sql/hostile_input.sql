@@ -35,6 +35,18 @@ SELECT * FROM es_query(('[' || repeat('null,', 1000000) || 'null]')::jsonb);
 SELECT * FROM es_read_all(query => ('[{"types": [' || repeat('null,', 1000000) || 'null]}]')::jsonb);
 SELECT count(*) FROM es_lock(array_fill(''::text, ARRAY[1000000]));
 
+-- What is refused has locked nothing, and has no transaction id.
+BEGIN;
+SAVEPOINT before;
+SELECT es_append('order-1', '[{"type": "T"}, {"type": ""}]', 1);
+ROLLBACK TO before;
+SELECT * FROM es_append_each('[{"key": "order-1", "events": [{"type": "T"}]}, {"key": "order-2", "events": [{"tipe": "T"}], "allow_create": true}]');
+ROLLBACK TO before;
+SELECT * FROM es_query('[{"tags": ["t"]}, {"tags": []}]');
+ROLLBACK TO before;
+SELECT pg_current_xact_id_if_assigned() IS NULL AS no_id, (SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND locktype = 'advisory') AS locks;
+COMMIT;
+
 -- Many entries that could each be the repeat of one before: not compared with all of those.
 SELECT status, count(*) FROM es_append_each((SELECT jsonb_agg(jsonb_build_object('key', 'order-1', 'events', '[{"type": "T"}]'::jsonb, 'expected_version', 7, 'request_id', 'r-1'))
 											FROM generate_series(1, 200000))) GROUP BY status;
