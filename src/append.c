@@ -85,7 +85,7 @@ choose_aggregates(EsCall *call, int *count)
 static void
 check_moved(const EsCall *call)
 {
-	for (int i = 0; i < call->nwrites; i++)
+	for (int i = 0; i < call->nwrites && !ES_MUTANT("moves not minded"); i++)
 	{
 		if (call->writes[i].aggregate != NULL && call->writes[i].aggregate->moved &&
 			needs_lock(&call->writes[i]))
@@ -133,6 +133,8 @@ lock_decide_and_write(EsCall *call, bool has_request_ids, bool has_conditions)
 	int			count;
 	EsAggregate **chosen = choose_aggregates(call, &count);
 
+	if (has_request_ids && ES_MUTANT("requests before locks"))
+		es_find_repeats(call);
 	call->locking = true;
 	es_lock_aggregates(call->store, chosen, count, call->nowait);
 	if (ES_MUTANT("condition before locks"))
@@ -140,12 +142,12 @@ lock_decide_and_write(EsCall *call, bool has_request_ids, bool has_conditions)
 	es_lock_tags(call);
 	call->locking = false;
 	call->locked = true;
-	if (has_request_ids)
+	if (has_request_ids && !ES_MUTANT("requests before locks"))
 		es_find_repeats(call);
 	if (has_conditions && !ES_MUTANT("condition before locks"))
 		es_check_conditions(call);
 	es_decide(call);
-	if (!call->atomic || es_first_refusal(call) < 0)
+	if (!call->atomic || es_first_refusal(call) < 0 || ES_MUTANT("some entries without the others"))
 	{
 		check_moved(call);
 		write_accepted(call, chosen, count);

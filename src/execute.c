@@ -45,6 +45,7 @@
 #include "utils/tuplestore.h"
 
 #include "eventstore.h"
+#include "testing.h"
 
 PG_FUNCTION_INFO_V1(es_execute);
 PG_FUNCTION_INFO_V1(es_execute_many);
@@ -336,7 +337,9 @@ attempt_undoably(Command *command, bool last, ErrorData **error)
 		outcome = FAILED;
 	}
 	PG_END_TRY();
-	if (outcome != DONE)
+	if (outcome == CONFLICT && ES_MUTANT("attempts not undone"))
+		ReleaseCurrentSubTransaction();
+	else if (outcome != DONE)
 		RollbackAndReleaseCurrentSubTransaction();
 	MemoryContextSwitchTo(oldcontext);
 	CurrentResourceOwner = oldowner;

@@ -44,6 +44,7 @@
 #include "utils/tuplestore.h"
 
 #include "eventstore.h"
+#include "testing.h"
 
 PG_FUNCTION_INFO_V1(es_lock);
 
@@ -271,10 +272,11 @@ es_lock_aggregates(EsStore *store, EsAggregate **chosen, int count, bool nowait)
 	{
 		int			nfound = 0;
 
-		es_lock_keys(store, some, nsome, nowait);
+		if (!ES_MUTANT("keys not locked"))
+			es_lock_keys(store, some, nsome, nowait);
 		for (int i = 0; i < nsome; i++)
 		{
-			if (!some[i]->absent)
+			if (!some[i]->absent && !ES_MUTANT("no look under the key locks"))
 				some[nfound++] = some[i];
 		}
 		if (nfound > 0)
@@ -290,7 +292,8 @@ es_lock_aggregates(EsStore *store, EsAggregate **chosen, int count, bool nowait)
 	for (int i = 0, length; i < nsome; i += length)
 	{
 		length = run_length(&some[i], nsome - i);
-		lock_run(store, &some[i], length, nowait);
+		if (!ES_MUTANT(some[i]->written ? "written rows not locked" : "guarded rows not locked"))
+			lock_run(store, &some[i], length, nowait);
 	}
 	pfree(some);
 	es_mark_moved(store, chosen, count);

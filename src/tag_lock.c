@@ -239,6 +239,8 @@ lock_uses(const EsStore *store, const EsTagUses *uses, LOCKMODE read_mode, bool 
 	{
 		LOCKTAG		tag;
 
+		if (uses->use[i].write != NULL && ES_MUTANT("written tags not locked"))
+			continue;
 		set_tag_tag(&tag, uses->use[i].hash);
 		take_lock(&tag, mode_of_run(uses, i, read_mode), nowait);
 	}
