@@ -16,11 +16,12 @@ use IPC::Run;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Time::HiRes qw(usleep);
 
 our @EXPORT = qw(
   start_node init_node make_database run_sql events_of
   store_contents same_contents store_findings store_is_sound indexes_are_sound
-  guards_hold append_continues new_session wait_until_blocked no_deadlocks
+  guards_hold append_continues new_session wait_until_blocked wait_until_up no_deadlocks
   pgbench_ok program
 );
 
@@ -338,6 +339,22 @@ sub wait_until_blocked
 		"SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = "
 		  . $session->pid)
 	  or die "session " . $session->pid . " is not blocked";
+	return;
+}
+
+# Wait until the server takes connections again.  Not by poll_query_until: its psql may
+# be gone before it was given the query, which kills the test.
+sub wait_until_up
+{
+	my ($node) = @_;
+	my @command = (program($node, 'psql'), '-XAt', '-d', $node->connstr('postgres'), '-c', 'SELECT true');
+	my $end = time() + $PostgreSQL::Test::Utils::timeout_default;
+
+	until (IPC::Run::run(\@command, '<', \undef, '>', \my $out, '2>', \my $err))
+	{
+		die "server is not back: $err" if time() > $end;
+		usleep(20_000);
+	}
 	return;
 }
 
