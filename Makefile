@@ -6,19 +6,19 @@
 #
 # PG_CONFIG chooses the server: make PG_CONFIG=/usr/lib/postgresql/17/bin/pg_config
 
-EXTENSION   = eventstore
-MODULE_big  = $(EXTENSION)
+EXTENSION   = eventstore eventstore_message_db
+MODULE_big  = eventstore
 OBJS        = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c)))
-DATA        = $(wildcard sql/$(EXTENSION)--*.sql)
+DATA        = $(foreach name,$(EXTENSION),$(wildcard sql/$(name)--*.sql))
 PGFILEDESC  = "eventstore - conditional appends for event sourcing"
 
 # ":=", so that PGXS sees an empty list as "no such tests" and skips that kind.
 REGRESS        := $(patsubst test/sql/%.sql,%,$(sort $(wildcard test/sql/*.sql)))
-REGRESS_OPTS   = --encoding=UTF8 --inputdir=test --outputdir=. --load-extension=$(EXTENSION)
+REGRESS_OPTS   = --encoding=UTF8 --inputdir=test --outputdir=. --load-extension=$(MODULE_big)
 # The pause specs need the testing build, see src/testing.h; "make test" runs them.
 ISOLATION      := $(filter-out pause-%,$(patsubst test/specs/%.spec,%,$(sort $(wildcard test/specs/*.spec))))
 # --outputdir=. lets the specs share the top-level expected/.
-ISOLATION_OPTS = --encoding=UTF8 --inputdir=test --outputdir=. --load-extension=$(EXTENSION)
+ISOLATION_OPTS = --encoding=UTF8 --inputdir=test --outputdir=. --load-extension=$(MODULE_big)
 TAP_TESTS      := $(if $(wildcard test/t/*.pl),1)
 PROVE_TESTS    ?= test/t/*.pl
 
@@ -43,7 +43,7 @@ endif
 
 .DEFAULT_GOAL := all
 
-DISTVERSION = $(shell sed -n "s/^default_version *= *'\(.*\)'.*/\1/p" $(EXTENSION).control)
+DISTVERSION = $(shell sed -n "s/^default_version *= *'\(.*\)'.*/\1/p" $(MODULE_big).control)
 
 # PG_CONFIG reaches the scripts only if it was given, on the command line or in
 # the environment: without it they choose a server, and install one if need be.
@@ -74,7 +74,7 @@ accept:
 	cp results/*.out expected/
 
 dist:
-	git archive --format=zip --prefix=$(EXTENSION)-$(DISTVERSION)/ -o $(EXTENSION)-$(DISTVERSION).zip HEAD
+	git archive --format=zip --prefix=$(MODULE_big)-$(DISTVERSION)/ -o $(MODULE_big)-$(DISTVERSION).zip HEAD
 
 help:
 	@echo 'make                 build the extension'
