@@ -149,12 +149,16 @@ BEGIN
 		PERFORM pg_catalog.pg_advisory_xact_lock(message_store.hash_64(message_store.category(stream_name)));
 	END IF;
 
-	-- No data is not the same as a JSON null.  Metadata is an object or nothing.
+	-- An event's metadata is an object; what else a client may give is wrapped into one.
+	IF pg_catalog.jsonb_typeof(metadata) OPERATOR(pg_catalog.<>) 'object' OR metadata OPERATOR(pg_catalog.?) 'message_db_metadata' THEN
+		metadata := pg_catalog.jsonb_build_object('message_db_metadata', metadata);
+	END IF;
+	-- No data is not the same as a JSON null.
 	message := pg_catalog.jsonb_build_object('id', id::pg_catalog.uuid, 'type', type, 'data', data, 'metadata', metadata);
 	IF data IS NULL THEN
 		message := message OPERATOR(pg_catalog.-) 'data'::pg_catalog.text;
 	END IF;
-	IF metadata IS NULL OR pg_catalog.jsonb_typeof(metadata) OPERATOR(pg_catalog.=) 'null' THEN
+	IF metadata IS NULL THEN
 		message := message OPERATOR(pg_catalog.-) 'metadata'::pg_catalog.text;
 	END IF;
 	message := pg_catalog.jsonb_build_array(message);
@@ -187,6 +191,13 @@ COMMENT ON FUNCTION message_store.write_message(varchar, varchar, varchar, jsonb
 
 -- Reading
 
+CREATE FUNCTION message_store.es_unwrap(metadata jsonb) RETURNS jsonb
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$ SELECT coalesce(metadata OPERATOR(pg_catalog.->) 'message_db_metadata', metadata) $$;
+
+COMMENT ON FUNCTION message_store.es_unwrap(jsonb) IS
+'Internal: metadata as they were given to write_message(), which wraps what is not an object.';
+
 CREATE FUNCTION message_store.stream_version(stream_name varchar) RETURNS bigint
 LANGUAGE sql STABLE PARALLEL SAFE
 AS $$ SELECT a.version OPERATOR(pg_catalog.-) 1 FROM message_store.es_aggregates AS a WHERE a.key OPERATOR(pg_catalog.=) stream_name::pg_catalog.text $$;
@@ -204,7 +215,7 @@ BEGIN
 	END IF;
 	RETURN QUERY
 		SELECT e.id::varchar, e.key::varchar, e.type::varchar, e.version OPERATOR(pg_catalog.-) 1, e.position,
-			   e.data::varchar, e.metadata::varchar, pg_catalog.timezone('UTC', e.recorded_at)
+			   e.data::varchar, message_store.es_unwrap(e.metadata)::varchar, pg_catalog.timezone('UTC', e.recorded_at)
 		FROM message_store.es_events AS e
 		WHERE e.key OPERATOR(pg_catalog.=) get_last_stream_message.stream_name::pg_catalog.text
 		  AND (get_last_stream_message.type IS NULL OR e.type OPERATOR(pg_catalog.=) get_last_stream_message.type::pg_catalog.text)
@@ -223,7 +234,7 @@ AS $$
 	SELECT pg_catalog.format('SELECT messages.id::varchar, messages.stream_name::varchar, messages.type::varchar, messages.position, messages.global_position, '
 		'messages.data::varchar, messages.metadata::varchar, messages.time '
 		'FROM (SELECT e.id, e.key AS stream_name, e.type, e.version OPERATOR(pg_catalog.-) 1 AS position, e.position AS global_position, '
-		'e.data, e.metadata, pg_catalog.timezone(''UTC'', e.recorded_at) AS time, e.version '
+		'e.data, message_store.es_unwrap(e.metadata) AS metadata, pg_catalog.timezone(''UTC'', e.recorded_at) AS time, e.version '
 		'FROM message_store.es_events AS e WHERE %s) AS messages%s %s',
 		restriction, CASE WHEN condition IS NOT NULL THEN pg_catalog.format(' WHERE (%s)', condition) END, last_clauses)
 $$;
@@ -343,7 +354,7 @@ COMMENT ON TYPE message_store.es_message IS
 CREATE FUNCTION message_store.es_messages() RETURNS SETOF message_store.es_message
 LANGUAGE sql STABLE PARALLEL SAFE
 AS $$
-	SELECT e.position, e.version OPERATOR(pg_catalog.-) 1, pg_catalog.timezone('UTC', e.recorded_at), e.key, e.type, e.data, e.metadata, e.id
+	SELECT e.position, e.version OPERATOR(pg_catalog.-) 1, pg_catalog.timezone('UTC', e.recorded_at), e.key, e.type, e.data, message_store.es_unwrap(e.metadata), e.id
 	FROM message_store.es_events AS e
 $$;
 
@@ -454,17 +465,15 @@ BEGIN
 			SELECT format('Message %%s: %%s.', m.global_position, concat_ws(', ',
 				CASE WHEN octet_length(m.stream_name) NOT BETWEEN 1 AND 512 THEN 'stream name not of 1 to 512 bytes' END,
 				CASE WHEN octet_length(m.type) NOT BETWEEN 1 AND 512 THEN 'type not of 1 to 512 bytes' END,
-				CASE WHEN jsonb_typeof(m.metadata) NOT IN ('object', 'null') THEN 'metadata not an object' END,
 				CASE WHEN m.global_position < 1 THEN 'global position below 1' END,
 				CASE WHEN m.position < 0 THEN 'position below 0' END,
 				CASE WHEN m.position <> m.previous_position + 1 THEN format('position %%s of stream "%%s" missing before it', m.position - 1, m.stream_name) END,
 				CASE WHEN m.global_position < m.previous_global THEN format('before its predecessor in stream "%%s"', m.stream_name) END)) AS finding
-			FROM (SELECT s.global_position, s.position, s.stream_name, s.type, s.metadata,
+			FROM (SELECT s.global_position, s.position, s.stream_name, s.type,
 						 lag(s.position) OVER w AS previous_position, lag(s.global_position) OVER w AS previous_global
 				  FROM %s AS s WINDOW w AS (PARTITION BY s.stream_name COLLATE "C" ORDER BY s.position)) AS m
 			WHERE octet_length(m.stream_name) NOT BETWEEN 1 AND 512 OR octet_length(m.type) NOT BETWEEN 1 AND 512
-			   OR jsonb_typeof(m.metadata) NOT IN ('object', 'null') OR m.global_position < 1 OR m.position < 0
-			   OR m.position <> m.previous_position + 1 OR m.global_position < m.previous_global
+			   OR m.global_position < 1 OR m.position < 0 OR m.position <> m.previous_position + 1 OR m.global_position < m.previous_global
 			ORDER BY m.global_position LIMIT 20) AS f
 		$sql$, source) INTO problems;
 	IF problems IS NOT NULL THEN
@@ -476,7 +485,9 @@ BEGIN
 
 	EXECUTE format($sql$
 		INSERT INTO message_store.es_events (position, version, recorded_at, id, key, type, data, metadata)
-		SELECT s.global_position, s.position + 1, timezone('UTC', s.time), s.id, s.stream_name, s.type, s.data, nullif(s.metadata, 'null')
+		SELECT s.global_position, s.position + 1, timezone('UTC', s.time), s.id, s.stream_name, s.type, s.data,
+			   CASE WHEN jsonb_typeof(s.metadata) <> 'object' OR s.metadata ? 'message_db_metadata'
+					THEN jsonb_build_object('message_db_metadata', s.metadata) ELSE s.metadata END
 		FROM %s AS s ORDER BY s.global_position
 		$sql$, source);
 	GET DIAGNOSTICS imported = ROW_COUNT;

@@ -4,10 +4,10 @@ CREATE EXTENSION eventstore_message_db;
 SELECT message_store.es_create_message_store();
 \set SHOW_CONTEXT never
 SET ROLE message_store;
-CREATE FUNCTION pg_temp.outcome(id text, stream text, type text, data jsonb DEFAULT '{}', metadata jsonb DEFAULT NULL) RETURNS text LANGUAGE plpgsql
+CREATE FUNCTION pg_temp.outcome(id text, stream text, type text, data jsonb DEFAULT '{}') RETURNS text LANGUAGE plpgsql
 AS $$
 BEGIN
-	RETURN write_message(id, stream, type, data, metadata);
+	RETURN write_message(id, stream, type, data);
 EXCEPTION WHEN OTHERS THEN
 	RETURN SQLSTATE || ' ' || SQLERRM;
 END
@@ -21,8 +21,7 @@ FROM (VALUES
 	('stream of 513 bytes', pg_temp.outcome('00000000-0000-0000-0000-000000000001', repeat('x', 513), 'T')),
 	('no type', pg_temp.outcome('00000000-0000-0000-0000-000000000001', 'account-1', NULL)),
 	('empty type', pg_temp.outcome('00000000-0000-0000-0000-000000000001', 'account-1', '')),
-	('type of 513 bytes', pg_temp.outcome('00000000-0000-0000-0000-000000000001', 'account-1', repeat('x', 513))),
-	('metadata no object', pg_temp.outcome('00000000-0000-0000-0000-000000000001', 'account-1', 'T', '{}', '[1]'))
+	('type of 513 bytes', pg_temp.outcome('00000000-0000-0000-0000-000000000001', 'account-1', repeat('x', 513)))
 ) AS t (what, outcome);
 SELECT count(*) FROM messages;
 -- At the limits.

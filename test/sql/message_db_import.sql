@@ -19,7 +19,9 @@ INSERT INTO t_message_db_import.good (global_position, position, stream_name, ty
 	(7, 0, 'account-2', 'Opened', NULL, 'null'),
 	(8, 1, 'account-1', 'Closed', 'null', NULL),
 	-- Its first messages were deleted.
-	(20, 5, 'account-3', 'Closed', '{}', '{}');
+	(20, 5, 'account-3', 'Closed', '{}', '{}'),
+	(21, 0, 'account-4', 'Opened', '{}', '"text"'),
+	(22, 0, 'account-5', 'Opened', '{}', '{"message_db_metadata": []}');
 INSERT INTO t_message_db_import.messages SELECT * FROM t_message_db_import.good;
 
 -- Nowhere to import to; then for superusers only.
@@ -30,11 +32,10 @@ SELECT message_store.es_create_message_store();
 SELECT message_store.es_import_messages(NULL);
 
 -- Everything that cannot be, at once.
-INSERT INTO t_message_db_import.messages (global_position, position, stream_name, type, metadata) VALUES
-	(-1, 0, 'early-1', 'T', NULL), (30, -1, 'negative-1', 'T', NULL), (31, 0, '', 'T', NULL), (32, 0, repeat('x', 513), 'T', NULL), (33, 0, 'type-1', '', NULL),
-	(34, 0, 'metadata-1', 'T', '[]'), (35, 0, 'hole-1', 'T', NULL), (36, 2, 'hole-1', 'T', NULL), (37, 1, 'order-1', 'T', NULL), (38, 0, 'order-1', 'T', NULL),
-	(39, 1, 'hole-1', repeat('y', 513), '"x"');
-DELETE FROM t_message_db_import.messages WHERE global_position = 39;
+INSERT INTO t_message_db_import.messages (global_position, position, stream_name, type) VALUES
+	(-1, 0, 'early-1', 'T'), (30, -1, 'negative-1', 'T'), (31, 0, '', 'T'), (32, 0, repeat('x', 513), 'T'), (33, 0, 'type-1', ''),
+	(35, 0, 'hole-1', 'T'), (36, 2, 'hole-1', 'T'), (37, 1, 'order-1', 'T'), (38, 0, 'order-1', 'T'),
+	(39, 0, 'both-1', repeat('y', 513)), (39 - 100, -1, '', '');
 SELECT message_store.es_import_messages('t_message_db_import.messages');
 SELECT count(*) FROM message_store.messages;
 TRUNCATE t_message_db_import.messages;

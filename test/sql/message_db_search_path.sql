@@ -50,12 +50,12 @@ SELECT split_part('a-b', '-', 1);
 SELECT 1 + 1;
 SET ROLE message_store;
 SELECT message_store.write_message('00000000-0000-0000-0000-000000000001', 'account-1', 'T', '{}', '{}', -1);
-SELECT message_store.write_message('00000000-0000-0000-0000-000000000002', 'account-1', 'T', NULL, NULL);
+SELECT message_store.write_message('00000000-0000-0000-0000-000000000002', 'account-1', 'T', NULL, '1');
 \set VERBOSITY terse
 SELECT message_store.write_message('00000000-0000-0000-0000-000000000003', 'account-1', 'T', '{}', NULL, 7);
 SELECT message_store.write_message('00000000-0000-0000-0000-000000000003', 'account-1', 'T', '{}', NULL, -7);
 \set VERBOSITY default
-SELECT position, data FROM message_store.get_stream_messages('account-1');
+SELECT position, data, metadata FROM message_store.get_stream_messages('account-1');
 SELECT position, data FROM message_store.get_category_messages('account');
 SELECT position, data FROM message_store.get_category_messages('account', 1, 1, NULL, 0, 1);
 SELECT position, data FROM message_store.get_category_messages('account', 1, -1, 'some', 0, 1);

@@ -47,7 +47,7 @@ like($out, qr/^$count$/m, 'all messages are imported');
 $admin->get('COMMIT');
 
 my %state = map { $_ => $client[$_]->answer->{state} } 0, 1;
-diag("blocked writers ended with $state{0} and $state{1}");
+note("blocked writers ended with $state{0} and $state{1}");
 is( $node->safe_psql('old', 'SELECT count(*) FROM message_store_before.messages'),
 	$count, 'nothing more came to the old table');
 is( $node->safe_psql('old', q(SELECT count(*) FROM message_store.messages WHERE stream_name LIKE 'late-%')),
@@ -72,10 +72,10 @@ $admin->quit;
 
 # A second time there is nothing to move, and a failure leaves all as it was.
 make_message_db($node, 'bad', 10);
-$node->safe_psql('bad', q(UPDATE message_store.messages SET metadata = '[]' WHERE global_position = 5));
+$node->safe_psql('bad', q(UPDATE message_store.messages SET type = '' WHERE global_position = 5));
 my ($state, undef, $err) = run_sql($node, 'bad', "$begin$rest");
 is($state, '22023', 'a message that cannot be moved');
-like($err, qr/Message 5: metadata not an object\./, 'is named');
+like($err, qr/Message 5: type not of 1 to 512 bytes\./, 'is named');
 is($node->safe_psql('bad', q(SELECT count(*) FROM message_store.messages)), '10', 'and the database is as it was');
 is($node->safe_psql('bad', q(SET search_path = message_store; SELECT write_message(gen_random_uuid()::varchar, 'x-1', 'T', '{}'))), '0', 'and goes on');
 
