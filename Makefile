@@ -43,7 +43,8 @@ endif
 
 .DEFAULT_GOAL := all
 
-DISTVERSION = $(shell sed -n "s/^default_version *= *'\(.*\)'.*/\1/p" $(MODULE_big).control)
+# As PGXN wants the zip and the folder in it: the name and version of META.json.
+DISTNAME = eventstore-$(shell sed -n 's/^   "version": "\(.*\)",$$/\1/p' META.json)
 
 # PG_CONFIG reaches the scripts only if it was given, on the command line or in
 # the environment: without it they choose a server, and install one if need be.
@@ -74,7 +75,7 @@ accept:
 	cp results/*.out expected/
 
 dist:
-	git archive --format=zip --prefix=$(MODULE_big)-$(DISTVERSION)/ -o $(MODULE_big)-$(DISTVERSION).zip HEAD
+	git archive --format=zip --prefix=$(DISTNAME)/ -o $(DISTNAME).zip HEAD
 
 help:
 	@echo 'make                 build the extension'
