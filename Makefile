@@ -8,8 +8,10 @@
 
 EXTENSION   = eventstore eventstore_message_db
 MODULE_big  = eventstore
-OBJS        = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c)))
-DATA        = $(foreach name,$(EXTENSION),$(wildcard sql/$(name)--*.sql))
+# Objects may be made in another folder: make -f .../Makefile
+top        := $(patsubst %/,%,$(dir $(firstword $(MAKEFILE_LIST))))
+OBJS        = $(patsubst $(top)/%.c,%.o,$(sort $(wildcard $(top)/src/*.c)))
+DATA        = $(patsubst $(top)/%,%,$(foreach name,$(EXTENSION),$(wildcard $(top)/sql/$(name)--*.sql)))
 PGFILEDESC  = "eventstore - conditional appends for event sourcing"
 
 # ":=", so that PGXS sees an empty list as "no such tests" and skips that kind.
@@ -33,7 +35,15 @@ ifneq ($(wildcard $(PGXS)),)
 include $(PGXS)
 
 # PGXS does not know which objects depend on our headers.
-$(OBJS) $(OBJS:.o=.bc): $(wildcard src/*.h)
+$(OBJS) $(OBJS:.o=.bc): $(wildcard $(top)/src/*.h) | $(CURDIR)/src
+$(CURDIR)/src:
+	mkdir $@
+
+# The tests and what they must print are here; elsewhere there would be no tests.
+installcheck: in-place
+in-place:
+	@[ '$(realpath $(top))' = '$(CURDIR)' ] || { echo 'installcheck runs in $(realpath $(top))' >&2; exit 1; }
+.PHONY: in-place
 else
 all install uninstall installcheck:
 	@echo '$(PG_CONFIG) knows no PGXS: install postgresql-server-dev-NN, or give PG_CONFIG=...' >&2; exit 1
