@@ -69,6 +69,11 @@ test:
 test-majors:
 	@test/tools/majors
 
+# Build every package, install and test it, in chroots; as root.
+test-packages:
+	@test/tools/packages
+.PHONY: test-packages
+
 bench:
 	@bench/run
 
@@ -99,6 +104,7 @@ help:
 	@echo 'make indent          lay out the C files as PostgreSQL does'
 	@echo 'make accept          copy results/ to expected/'
 	@echo 'make dist            zip of the last commit, for PGXN'
+	@echo 'make test-packages   build, install and test the packages, in chroots; as root'
 	@echo 'make clean           remove what was built'
 	@echo 'PG_CONFIG=/path/to/pg_config chooses the server, for every target.'
 
