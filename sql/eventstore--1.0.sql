@@ -61,6 +61,29 @@ $$;
 COMMENT ON FUNCTION @extschema@.es_make_guards(name) IS
 'Internal: puts the append-only guard on the tables of a store. Called by es_create_store() and es_upgrade_store().';
 
+CREATE FUNCTION @extschema@.es_make_counters(schema_name name) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+SET client_min_messages = warning
+AS $$
+DECLARE
+	counter text[];
+BEGIN
+	FOREACH counter SLICE 1 IN ARRAY ARRAY[
+		['es_conflicts_seq', 'Event store: conflicts so far, for es_stat_store; counts on when a transaction rolls back, and from 0 after a crash'],
+		['es_refusals_seq', 'Event store: other refusals so far, for es_stat_store'],
+		['es_repeats_seq', 'Event store: repeated requests so far, for es_stat_store']]
+	LOOP
+		EXECUTE format('CREATE UNLOGGED SEQUENCE IF NOT EXISTS %I.%I AS bigint', schema_name, counter[1]);
+		EXECUTE format('COMMENT ON SEQUENCE %I.%I IS %L', schema_name, counter[1], counter[2]);
+		EXECUTE format('REVOKE ALL ON SEQUENCE %I.%I FROM PUBLIC', schema_name, counter[1]);
+	END LOOP;
+END
+$$;
+
+COMMENT ON FUNCTION @extschema@.es_make_counters(name) IS
+'Internal: makes the sequences in which a store counts what leaves no row behind. Called by es_create_store() and es_upgrade_store().';
+
 -- Stores
 
 CREATE FUNCTION @extschema@.es_create_store(schema_name name DEFAULT current_schema, if_not_exists boolean DEFAULT false) RETURNS void
@@ -269,6 +292,7 @@ BEGIN
 	END LOOP;
 
 	PERFORM @extschema@.es_make_guards(schema_name);
+	PERFORM @extschema@.es_make_counters(schema_name);
 END
 $$;
 
@@ -321,7 +345,7 @@ BEGIN
 	PERFORM @extschema@.es_require_store(schema_name);
 	-- A store that lacks a part goes as well.
 	EXECUTE format('DROP TABLE IF EXISTS %1$I.es_store, %1$I.es_aggregates, %1$I.es_events, %1$I.es_tags, %1$I.es_watermark, %1$I.es_subscriptions, %1$I.es_parked_events, %1$I.es_snapshots', schema_name);
-	EXECUTE format('DROP SEQUENCE IF EXISTS %I.es_position_seq', schema_name);
+	EXECUTE format('DROP SEQUENCE IF EXISTS %1$I.es_position_seq, %1$I.es_conflicts_seq, %1$I.es_refusals_seq, %1$I.es_repeats_seq', schema_name);
 END
 $$;
 
@@ -345,11 +369,12 @@ BEGIN
 			HINT = 'Install the version of eventstore that made the store, or a newer one.';
 	END IF;
 	PERFORM @extschema@.es_make_guards(schema_name);
+	PERFORM @extschema@.es_make_counters(schema_name);
 END
 $$;
 
 COMMENT ON FUNCTION @extschema@.es_upgrade_store(name) IS
-'Brings the tables of an event store to the format of this version, and restores the append-only guards, for instance after DROP EXTENSION and CREATE EXTENSION. Errors: 42P01 if there is no store, 42501 for others than the owner, 55000 if the format is unknown. Takes ACCESS EXCLUSIVE locks on the guarded tables.';
+'Brings the tables of an event store to the format of this version, and restores the append-only guards and missing counters, for instance after DROP EXTENSION and CREATE EXTENSION. Errors: 42P01 if there is no store, 42501 for others than the owner, 55000 if the format is unknown. Takes ACCESS EXCLUSIVE locks on the guarded tables.';
 
 CREATE FUNCTION @extschema@.es_check_store(schema_name name) RETURNS TABLE (finding text)
 LANGUAGE plpgsql
@@ -1144,3 +1169,96 @@ COMMENT ON VIEW @extschema@.es_subscription_status IS
 'The subscriptions of the current store, partition by partition: position, lag in positions behind the horizon, events parked, who holds a lease, epoch.';
 
 GRANT SELECT ON @extschema@.es_subscription_status TO PUBLIC;
+
+-- Statistics
+
+CREATE FUNCTION @extschema@.es_inspect_store(schema_name name)
+RETURNS TABLE (last_position bigint, horizon bigint, conflicts bigint, refusals bigint, repeats bigint, watermark bigint, watermark_at timestamptz)
+LANGUAGE c ROWS 1
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME';
+
+COMMENT ON FUNCTION @extschema@.es_inspect_store(name) IS
+'What es_stat_store shows of a store. For members of pg_read_all_stats (such as pg_monitor) and whoever may read es_store; no row for others, for a schema without a store, or if its tables have several owners. A warning if they cannot be read.';
+
+CREATE FUNCTION @extschema@.es_inspect_partitions(schema_name name)
+RETURNS TABLE (subscription text, partition integer, "position" bigint, lag bigint, waiting_since timestamptz, parked bigint, claimed_by text, claimed_until timestamptz, advanced_at timestamptz)
+LANGUAGE c ROWS 10
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME';
+
+COMMENT ON FUNCTION @extschema@.es_inspect_partitions(name) IS
+'What es_stat_subscription shows of a store. Rows and rights as es_inspect_store().';
+
+CREATE VIEW @extschema@.es_stat_store AS
+SELECT n.nspname AS store,
+	   t.aggregates, t.events, t.bytes, t.appends, t.appended_events,
+	   i.conflicts, i.refusals, i.repeats,
+	   i.last_position, i.horizon, i.last_position - i.horizon AS horizon_lag,
+	   coalesce(f.in_flight, 0) AS in_flight, f.in_flight_since,
+	   i.watermark, i.watermark_at
+FROM pg_catalog.pg_class AS c
+JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+CROSS JOIN LATERAL @extschema@.es_inspect_store(n.nspname) AS i
+CROSS JOIN LATERAL (
+	-- A partitioned table is what its partitions are.
+	SELECT sum(greatest(pg_catalog.pg_stat_get_live_tuples(p.oid), p.reltuples::bigint, 0)) FILTER (WHERE r.relname = 'es_aggregates')::bigint AS aggregates,
+		   sum(greatest(pg_catalog.pg_stat_get_live_tuples(p.oid), p.reltuples::bigint, 0)) FILTER (WHERE r.relname = 'es_events')::bigint AS events,
+		   sum(pg_catalog.pg_total_relation_size(p.oid))::bigint AS bytes,
+		   sum(pg_catalog.pg_stat_get_tuples_inserted(p.oid) + pg_catalog.pg_stat_get_tuples_updated(p.oid)) FILTER (WHERE r.relname = 'es_aggregates')::bigint AS appends,
+		   sum(pg_catalog.pg_stat_get_tuples_inserted(p.oid)) FILTER (WHERE r.relname = 'es_events')::bigint AS appended_events
+	FROM pg_catalog.pg_class AS r
+	CROSS JOIN LATERAL (SELECT r.oid WHERE r.relkind = 'r'
+						UNION ALL
+						SELECT l.relid FROM pg_catalog.pg_partition_tree(r.oid) AS l WHERE r.relkind = 'p' AND l.isleaf) AS l
+	JOIN pg_catalog.pg_class AS p ON p.oid = l.oid
+	WHERE r.relnamespace = n.oid
+	  AND r.relname IN ('es_aggregates', 'es_events', 'es_tags', 'es_snapshots', 'es_subscriptions', 'es_parked_events', 'es_watermark', 'es_store')
+) AS t
+LEFT JOIN (
+	SELECT store, count(*) AS in_flight, min(since) AS in_flight_since FROM @extschema@.es_in_flight GROUP BY store
+) AS f ON f.store = n.nspname
+WHERE c.relname = 'es_store' AND c.relkind = 'r' AND c.relpersistence = 'p';
+
+COMMENT ON VIEW @extschema@.es_stat_store IS
+'What the stores of this database hold and do: all of them for pg_monitor, else those that one may read. No rights on events are needed.';
+COMMENT ON COLUMN @extschema@.es_stat_store.store IS 'Schema of the store';
+COMMENT ON COLUMN @extschema@.es_stat_store.aggregates IS 'Number of aggregates, as estimated by the server''s statistics';
+COMMENT ON COLUMN @extschema@.es_stat_store.events IS 'Number of events, as estimated by the server''s statistics';
+COMMENT ON COLUMN @extschema@.es_stat_store.bytes IS 'Disk space of its tables and their indexes';
+COMMENT ON COLUMN @extschema@.es_stat_store.appends IS 'Appends to aggregates since statistics were reset, those rolled back included';
+COMMENT ON COLUMN @extschema@.es_stat_store.appended_events IS 'Events appended since statistics were reset, those rolled back included';
+COMMENT ON COLUMN @extschema@.es_stat_store.conflicts IS 'Entries refused with VE001 or VE004, and attempts of es_execute() in vain, since the last crash; null on a standby';
+COMMENT ON COLUMN @extschema@.es_stat_store.refusals IS 'Entries refused with VE002, VE003 or VE005, since the last crash; null on a standby';
+COMMENT ON COLUMN @extschema@.es_stat_store.repeats IS 'Entries and commands with a request id that was known, since the last crash; null on a standby';
+COMMENT ON COLUMN @extschema@.es_stat_store.last_position IS 'The last position drawn; no store has more events than that';
+COMMENT ON COLUMN @extschema@.es_stat_store.horizon IS 'Up to here the log is settled; on a standby the watermark';
+COMMENT ON COLUMN @extschema@.es_stat_store.horizon_lag IS 'Positions drawn that readers of the log cannot have yet';
+COMMENT ON COLUMN @extschema@.es_stat_store.in_flight IS 'Transactions that have appended and are still open, see es_in_flight';
+COMMENT ON COLUMN @extschema@.es_stat_store.in_flight_since IS 'Begin of the oldest of them';
+COMMENT ON COLUMN @extschema@.es_stat_store.watermark IS 'Up to here readers on a standby get; null without a worker';
+COMMENT ON COLUMN @extschema@.es_stat_store.watermark_at IS 'When the worker wrote it';
+
+GRANT SELECT ON @extschema@.es_stat_store TO PUBLIC;
+
+CREATE VIEW @extschema@.es_stat_subscription AS
+SELECT n.nspname AS store, i.*
+FROM pg_catalog.pg_class AS c
+JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+CROSS JOIN LATERAL @extschema@.es_inspect_partitions(n.nspname) AS i
+WHERE c.relname = 'es_store' AND c.relkind = 'r' AND c.relpersistence = 'p';
+
+COMMENT ON VIEW @extschema@.es_stat_subscription IS
+'How far the subscriptions of all stores of this database are, partition by partition: all of them for pg_monitor, else those of stores that one may read.';
+COMMENT ON COLUMN @extschema@.es_stat_subscription.store IS 'Schema of the store';
+COMMENT ON COLUMN @extschema@.es_stat_subscription.subscription IS 'Name of the subscription';
+COMMENT ON COLUMN @extschema@.es_stat_subscription.partition IS 'Partition, from 0';
+COMMENT ON COLUMN @extschema@.es_stat_subscription."position" IS 'Everything up to here is done';
+COMMENT ON COLUMN @extschema@.es_stat_subscription.lag IS 'Positions between there and the horizon';
+COMMENT ON COLUMN @extschema@.es_stat_subscription.waiting_since IS 'When the first event in between was appended, whether the subscription wants it or not';
+COMMENT ON COLUMN @extschema@.es_stat_subscription.parked IS 'Events set aside, and those that wait behind them';
+COMMENT ON COLUMN @extschema@.es_stat_subscription.claimed_by IS 'Who holds a lease on it';
+COMMENT ON COLUMN @extschema@.es_stat_subscription.claimed_until IS 'End of the last lease';
+COMMENT ON COLUMN @extschema@.es_stat_subscription.advanced_at IS 'When it last advanced';
+
+GRANT SELECT ON @extschema@.es_stat_subscription TO PUBLIC;

@@ -239,7 +239,10 @@ apply_single(FunctionCallInfo fcinfo, const char *function, EsWrite *write, EsCa
 	call->store = es_store_for_writing(function);
 	es_refuse_append_inside(call->store);
 	if (write->request_id != NULL || !es_append_to_existing(call))
+	{
 		es_apply(call);
+		es_count_outcomes(call);
+	}
 }
 
 /*
@@ -332,6 +335,7 @@ apply_several(FunctionCallInfo fcinfo, const char *function, bool each, bool rai
 	call.store = es_store_for_writing(function);
 	es_refuse_append_inside(call.store);
 	es_apply(&call);
+	es_count_outcomes(&call);
 	if (raise && es_first_refusal(&call) >= 0)
 		es_report_refusals(&call);
 	es_put_results(fcinfo, &call);

@@ -479,6 +479,11 @@ extern void es_result_row(const EsWrite *write, Datum *values, bool *nulls);
 extern void es_put_results(FunctionCallInfo fcinfo, const EsCall *call);
 #define ES_RESULT_COLUMNS 7
 
+/* statistics.c */
+extern void es_count_outcomes(const EsCall *call);
+extern void es_count_conflict(const EsStore *store);
+extern void es_count_repeat(const EsStore *store);
+
 /* uuid.c */
 extern void es_make_uuid(pg_uuid_t *uuid);
 

@@ -254,7 +254,10 @@ judge(const Command *command)
 		return DONE;
 	if (call->writes[first].status != ES_VERSION_CONFLICT &&
 		call->writes[first].status != ES_CONDITION_FAILED)
+	{
+		es_count_outcomes(call);
 		es_report_refusals(call);
+	}
 	return CONFLICT;
 }
 
@@ -274,6 +277,14 @@ locks_first(const Command *command)
 {
 	return command->attempts > 0 || contended == hash_of_keys(command) ||
 		(command->key == NULL && command->request_id != NULL);
+}
+
+/* An attempt was for nothing, because of others. */
+static void
+note_conflict(const Command *command)
+{
+	contended = hash_of_keys(command);
+	es_count_conflict(command->store);
 }
 
 /* See the top of this file. */
@@ -384,9 +395,12 @@ carry_out(Command *command, int max_retries)
 
 		/* One that the function has made itself is gone with the attempt. */
 		if (outcome == CONFLICT)
+		{
 			contended = command->key == NULL || was_stale(command) ? hash_of_keys(command) : 0;
+			es_count_conflict(command->store);
+		}
 		if (error != NULL && was_busy(command, error))
-			contended = hash_of_keys(command);
+			note_conflict(command);
 		if (error != NULL && was_busy(command, error))
 			continue;
 		if (error != NULL)
@@ -399,7 +413,7 @@ carry_out(Command *command, int max_retries)
 				return REPEATED;
 			if (!stale || command->attempts > max_retries)
 				ReThrowError(error);
-			contended = hash_of_keys(command);
+			note_conflict(command);
 			continue;
 		}
 
@@ -477,6 +491,7 @@ es_execute(PG_FUNCTION_ARGS)
 
 	if (outcome == REPEATED)
 	{
+		es_count_repeat(command.store);
 		values[0] = CStringGetTextDatum(es_status_name(ES_REPEATED));
 		values[1] = Int64GetDatum(command.repeated[0].version);
 	}
@@ -518,6 +533,7 @@ es_execute_many(PG_FUNCTION_ARGS)
 	es_refuse_append_inside(command.store);
 	if (carry_out(&command, PG_GETARG_INT32(3)) == REPEATED)
 	{
+		es_count_repeat(command.store);
 		command.call.writes = command.repeated;
 		command.call.nwrites = command.nrepeated;
 	}
