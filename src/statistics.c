@@ -246,7 +246,7 @@ inspect_store(FunctionCallInfo fcinfo, Inspection *store)
 
 /* The lag, in positions and as the time of the first event that waits. */
 #define INSPECT_PARTITIONS \
-	"SELECT s.subscription::text, s.partition::int4, s.position::int8, GREATEST(h.horizon - s.position, 0)::int8, " \
+	"SELECT s.subscription::text, s.partition::int4, s.position::int8, CASE WHEN h.horizon IS NOT NULL THEN GREATEST(h.horizon - s.position, 0) END::int8, " \
 	"(SELECT e.recorded_at::timestamptz FROM %1$s.es_events AS e WHERE e.position > s.position AND e.position <= h.horizon " \
 	"ORDER BY e.position LIMIT 1), " \
 	"(SELECT count(*) FROM %1$s.es_parked_events AS p " \

@@ -194,6 +194,27 @@ install_node_pg()
 	fi
 }
 
+# unpack_program PROGRAM...: programs whose packages, named as they are, would start a
+# service if they were installed: only unpacked, into the work folder, and found by PATH.
+# Never fails: without one, its test is skipped.
+unpack_program()
+{
+	local program
+
+	for program in "$@"; do
+		! command -v "$program" >/dev/null || continue
+		fetch_package "$program" || { can_be_root && apt update && fetch_package "$program"; } ||
+			say "Going on without: $program"
+	done >"$work/unpack.log" 2>&1
+	sed -n '/^Going on without/p' "$work/unpack.log"
+	PATH=$PATH:$work/unpacked/usr/bin
+}
+
+fetch_package()
+(
+	cd "$work/tmp" && as_tester apt-get -q download "$1" && as_tester dpkg-deb -x "$1"_*.deb "$work/unpacked"
+)
+
 # Choose the server, and note what is missing to build for it and to run it.
 need_server()
 {
