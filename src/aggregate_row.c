@@ -138,7 +138,11 @@ find_row(AggregateTable *table, const text *key)
 		bool		all_dead;
 
 		found = fetch_row(table, &place, &all_dead);
-		/* The index entry of a row that nobody sees is marked, to be passed over. */
+
+		/*
+		 * The index entry of a row that nobody sees is marked, to be passed
+		 * over.
+		 */
 		scan->kill_prior_tuple = all_dead && !scan->xactStartedInRecovery;
 	}
 	index_endscan(scan);

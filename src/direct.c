@@ -84,7 +84,11 @@ fires_triggers(Relation relation, EsDirectUse use)
 		triggers->trig_update_before_row || triggers->trig_update_after_row ||
 		triggers->trig_update_after_statement || triggers->trig_update_new_table)
 		return true;
-	/* Our lock keeps the triggers as they are; but a look-up may move their description. */
+
+	/*
+	 * Our lock keeps the triggers as they are; but a look-up may move their
+	 * description.
+	 */
 	for (int i = 0; i < relation->trigdesc->numtriggers; i++)
 	{
 		int16		type = relation->trigdesc->triggers[i].tgtype;
