@@ -115,6 +115,16 @@ $node->safe_psql('test', append('app'));
 is(notified(), $node->safe_psql('test', 'SELECT es_horizon()'), 'and again');
 $listener->quit;
 
+# A reload reaches it.
+my $pid = $node->safe_psql('test', "SELECT pid $workers AND application_name LIKE '% of app'");
+my $before = -s $node->logfile;
+$node->safe_psql('test', 'ALTER SYSTEM SET log_min_messages = debug5');
+$node->reload;
+ok($node->wait_for_log(qr/\[$pid\].* DEBUG: /, $before), 'it takes new settings');
+$node->safe_psql('test', 'ALTER SYSTEM RESET log_min_messages');
+$node->reload;
+keeps_up('app', 'with other settings');
+
 # ---------------------------------------------------------------------------
 # What goes wrong.
 # ---------------------------------------------------------------------------
