@@ -41,7 +41,8 @@ SELECT entry, key, status, version FROM es_append_each('[
 	{"key": "sensor-2", "events": [{"type": "Read", "data": 1}], "request_id": "r-1", "expected_version": 1},
 	{"key": "sensor-6", "events": [{"type": "Read", "data": 2}], "request_id": "r-1"},
 	{"key": "sensor-6", "events": [{"type": "Read", "data": 2}], "request_id": "r-2"},
-	{"key": "sensor-6", "events": [{"type": "Read", "data": 1}], "request_id": "r-1", "expected_version": 0}]');
+	{"key": "sensor-6", "events": [{"type": "Read", "data": 1}], "request_id": "r-1", "expected_version": 0},
+	{"key": "sensor-6", "events": [{"type": "Read", "data": 1}, {"type": "Read", "data": 1}], "request_id": "r-1"}]');
 SELECT entry, key, status, version FROM es_append_each('[
 	{"key": "sensor-2", "events": [{"type": "Read", "data": 1}], "request_id": "r-1", "expected_version": 1},
 	{"key": "sensor-6", "events": [{"type": "Read", "data": 3}], "request_id": "r-3"},
