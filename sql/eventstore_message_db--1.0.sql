@@ -18,10 +18,17 @@
 -- whatever function, is either visible to them or behind their last position.
 --
 -- write_message() and the get functions run with the search path of the caller, because the
--- user's triggers and conditions do.  So every name in them is qualified, operators too.
+-- user's triggers and conditions do.  So every name in them is qualified, operators too.  As
+-- with message-db all of them are volatile: each call sees what was written before it.
 
 DO $$
 BEGIN
+	IF to_regclass('message_store.messages') IS NOT NULL THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'duplicate_table',
+			MESSAGE = 'schema "message_store" already holds a table "messages"',
+			HINT = 'If it is that of message-db, rename the schema; then es_import_messages() copies it.';
+	END IF;
 	IF to_regrole('message_store') IS NULL THEN
 		CREATE ROLE message_store LOGIN;
 	END IF;
@@ -199,14 +206,14 @@ COMMENT ON FUNCTION message_store.es_unwrap(jsonb) IS
 'Internal: metadata as they were given to write_message(), which wraps what is not an object.';
 
 CREATE FUNCTION message_store.stream_version(stream_name varchar) RETURNS bigint
-LANGUAGE sql STABLE PARALLEL SAFE
+LANGUAGE sql
 AS $$ SELECT a.version OPERATOR(pg_catalog.-) 1 FROM message_store.es_aggregates AS a WHERE a.key OPERATOR(pg_catalog.=) stream_name::pg_catalog.text $$;
 
 COMMENT ON FUNCTION message_store.stream_version(varchar) IS
 'Position of the last message of a stream; NULL if there is none.';
 
 CREATE FUNCTION message_store.get_last_stream_message(stream_name varchar, type varchar DEFAULT NULL) RETURNS SETOF message_store.message
-LANGUAGE plpgsql STABLE ROWS 1
+LANGUAGE plpgsql ROWS 1
 AS $$
 BEGIN
 	IF pg_catalog.current_setting('message_store.debug_get', true) OPERATOR(pg_catalog.=) 'on'

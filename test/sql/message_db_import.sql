@@ -1,5 +1,10 @@
 -- es_import_messages(): a table as message-db has it becomes the store, with all positions, ids and times; what cannot is named.
 SET client_min_messages = warning;
+-- Not into the schema of a message-db.
+CREATE SCHEMA message_store;
+CREATE TABLE message_store.messages (global_position bigint);
+CREATE EXTENSION eventstore_message_db;
+DROP SCHEMA message_store CASCADE;
 CREATE EXTENSION eventstore_message_db;
 \set SHOW_CONTEXT never
 CREATE SCHEMA t_message_db_import;

@@ -47,6 +47,10 @@ SELECT write_message('a5eb2a97-84d9-4ccf-8a56-7160338b11e2', 'account-1', 'Opene
 
 SELECT stream_name, stream_version(stream_name) FROM unnest(ARRAY['account-1', 'account-2', 'account-4', 'other-1', 'account', NULL]) AS stream_name;
 
+-- In one statement too, what is called later sees what was written before.
+SELECT write_message(gen_random_uuid()::varchar, 'account-5', 'Opened', '{}') AS written, stream_version('account-5'),
+	   (SELECT position FROM get_last_stream_message('account-5')) AS last, (SELECT position FROM get_stream_messages('account-5')) AS read;
+
 -- The other functions of the store see it, one version further on, and the other way round.
 SELECT es_current_store(), es_version('account-1');
 SELECT version, type, data, metadata, id = 'a5eb2a97-84d9-4ccf-8a56-7160338b11e2' AS given FROM es_read('account-1');
