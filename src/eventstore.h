@@ -444,7 +444,7 @@ extern int64 es_readable_horizon(EsStore *store);
 extern void es_check_cursor(EsStore *store, int64 after);
 
 /* query.c */
-extern EsQuery *es_parse_query(JsonbContainer *array, const char *where);
+extern EsQuery *es_parse_query(JsonbContainer *array);
 extern EsQuery *es_parse_tag_query(JsonbContainer *array, const char *where);
 extern int	es_array_texts(ArrayType *array, Datum **texts);
 extern bool es_query_matches(const EsQuery *query, const text *key, const EsEvent *event);

@@ -28,6 +28,7 @@ typedef struct QueryPlace
 {
 	const char *where;			/* what the query belongs to, or "" */
 	int			item;			/* from 1; 0 is the query itself */
+	const char *everything;		/* how to ask for it, a hint; NULL if one cannot */
 } QueryPlace;
 
 static void refuse_query(const QueryPlace *place, const char *hint, const char *problem,
@@ -97,8 +98,8 @@ parse_item(const QueryPlace *place, const JsonbValue *object, EsQueryItem *item)
 
 	if (object->type != jbvBinary || !JsonContainerIsObject(object->val.binary.data))
 		refuse_query(place, NULL, "must be an object", NULL);
-	if (JsonContainerSize(object->val.binary.data) == 0)
-		refuse_query(place, "Pass no query to read everything.", "must name types, categories or tags", NULL);
+	if (JsonContainerSize(object->val.binary.data) == 0 && place->everything != NULL)
+		refuse_query(place, place->everything, "must name types, categories or tags", NULL);
 	it = JsonbIteratorInit(object->val.binary.data);
 	while ((token = JsonbIteratorNext(&it, &name, true)) != WJB_DONE)
 	{
@@ -109,14 +110,10 @@ parse_item(const QueryPlace *place, const JsonbValue *object, EsQueryItem *item)
 	}
 }
 
-/*
- * Read a query (22023 for one that is not as documented; "where" begins the message).
- */
-EsQuery *
-es_parse_query(JsonbContainer *array, const char *where)
+static EsQuery *
+parse_query(JsonbContainer *array, QueryPlace place)
 {
 	EsQuery    *query = palloc(sizeof(EsQuery));
-	QueryPlace	place = {where, 0};
 	JsonbIterator *it;
 	JsonbIteratorToken token;
 	JsonbValue	element;
@@ -124,7 +121,7 @@ es_parse_query(JsonbContainer *array, const char *where)
 	if (!JsonContainerIsArray(array) || JsonContainerIsScalar(array))
 		refuse_query(&place, NULL, "must be an array of items", NULL);
 	if (JsonContainerSize(array) == 0)
-		refuse_query(&place, "Pass no query to read everything.", "must not be an empty array", NULL);
+		refuse_query(&place, place.everything, "must not be an empty array", NULL);
 	query->items = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(EsQueryItem) * JsonContainerSize(array));
 	it = JsonbIteratorInit(array);
 	while ((token = JsonbIteratorNext(&it, &element, true)) != WJB_DONE)
@@ -142,15 +139,22 @@ es_parse_query(JsonbContainer *array, const char *where)
 	return query;
 }
 
+/* Read a query (22023 for one that is not as documented). */
+EsQuery *
+es_parse_query(JsonbContainer *array)
+{
+	return parse_query(array, (QueryPlace) {"", 0, "Pass no query to read everything."});
+}
+
 /*
  * The same for a query by which something is decided: every item names a tag, which
- * is what is locked and searched.
+ * is what is locked and searched.  "where" begins the messages.
  */
 EsQuery *
 es_parse_tag_query(JsonbContainer *array, const char *where)
 {
-	EsQuery    *query = es_parse_query(array, where);
-	QueryPlace	place = {where, 0};
+	QueryPlace	place = {where, 0, NULL};
+	EsQuery    *query = parse_query(array, place);
 
 	for (int i = 0; i < query->nitems; i++)
 	{
@@ -307,7 +311,7 @@ es_page_statement(const EsStore *store, Jsonb *query, int partitions, int partit
 	if (query != NULL)
 	{
 		appendStringInfoString(&sql, " AND ");
-		append_condition(&sql, es_parse_query(&query->root, ""));
+		append_condition(&sql, es_parse_query(&query->root));
 	}
 	if (partitions > 1)
 		appendStringInfo(&sql, " AND %s.es_partition(key, %d) OPERATOR(pg_catalog.=) %d",
@@ -330,7 +334,7 @@ es_query_condition(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(0))
 		PG_RETURN_TEXT_P(cstring_to_text("true"));
 	initStringInfo(&sql);
-	append_condition(&sql, es_parse_query(&PG_GETARG_JSONB_P(0)->root, ""));
+	append_condition(&sql, es_parse_query(&PG_GETARG_JSONB_P(0)->root));
 	PG_RETURN_TEXT_P(cstring_to_text_with_len(sql.data, sql.len));
 }
 
