@@ -120,7 +120,11 @@ fetch_row(AggregateTable *table, ItemPointer tid, bool *all_dead)
 	return found;
 }
 
-/* Find the row of a key. */
+/*
+ * Find the row of a key.  Backwards, since the newest version of a row most often has the
+ * highest place: while an old snapshot keeps the others from being cleared away, there may
+ * be thousands of them.
+ */
 static bool
 find_row(AggregateTable *table, const text *key)
 {
@@ -132,7 +136,7 @@ find_row(AggregateTable *table, const text *key)
 	ScanKeyEntryInitialize(&scankey, 0, 1, BTEqualStrategyNumber, InvalidOid, C_COLLATION_OID, F_TEXTEQ,
 						   PointerGetDatum(key));
 	index_rescan(scan, &scankey, 1, NULL, 0);
-	while (!found && (tid = index_getnext_tid(scan, ForwardScanDirection)) != NULL)
+	while (!found && (tid = index_getnext_tid(scan, BackwardScanDirection)) != NULL)
 	{
 		ItemPointerData place = *tid;
 		bool		all_dead;
