@@ -1,0 +1,2 @@
+export { EventstoreEventStorageAdapter } from './adapter.js';
+export { EventstoreEventAlreadyExistsError, EventstoreForceError, EventstoreVersionGapError } from './errors.js';
