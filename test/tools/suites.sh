@@ -160,6 +160,7 @@ need_tests()
 	need perl command -v prove
 	need "postgresql-$major-pgtap" has_extension pgtap
 	need libtap-parser-sourcehandler-pgtap-perl command -v pg_prove
+	want sqlsmith command -v sqlsmith
 }
 
 want_clients()
