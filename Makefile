@@ -65,6 +65,10 @@ demo:
 test:
 	@test/tools/run
 
+# Random clients, crashes, inputs and calls, for an hour instead of minutes.
+fuzz:
+	@test/tools/fuzz
+
 # On other majors, in a chroot; as root.
 test-majors:
 	@test/tools/majors
@@ -98,6 +102,7 @@ help:
 	@echo 'make installcheck    regress, isolation and TAP tests on a running server'
 	@echo 'make demo            see it work: installs what is missing, uses a throw-away server'
 	@echo 'make test            every test, the same way; ends with "N passed, N failed"'
+	@echo 'make fuzz            random clients, crashes, a million inputs; takes about an hour'
 	@echo 'make test-majors     the same on PostgreSQL 17 and 18, in a chroot; as root'
 	@echo 'make bench           measure appends beside hand-written SQL; takes minutes'
 	@echo 'make lint            compiler warnings, static analysers, layout, scripts'
@@ -108,4 +113,4 @@ help:
 	@echo 'make clean           remove what was built'
 	@echo 'PG_CONFIG=/path/to/pg_config chooses the server, for every target.'
 
-.PHONY: demo test test-majors bench lint indent accept dist help
+.PHONY: demo test fuzz test-majors bench lint indent accept dist help

@@ -15,6 +15,9 @@ failed=0
 failures=()
 skipped=()
 
+# The longest time for one suite or TAP file.
+suite_seconds=1200
+
 # What no server may ever log, whatever the tests think of it.
 trouble='TRAP:|PANIC:|was terminated by signal ([4678]|11):|(reference|refcount) leak'
 trouble+='|write past chunk end|problem in alloc set|you don.t own a lock'
@@ -29,7 +32,7 @@ not_ok()
 # "make installcheck" in the copy; the arguments switch off the other kinds.
 installcheck()
 {
-	as_tester timeout -k 10 1200 \
+	as_tester timeout -k 10 "$suite_seconds" \
 		make -s -C "$work/build" PG_CONFIG="$PG_CONFIG" installcheck "$@" 2>&1
 }
 
