@@ -80,6 +80,12 @@ sub _key
 	my ($self, $n) = @_;
 
 	return 'hot-' . int(rand($self->{keys})) if chance($self->{hot});
+	return $self->_new_key($n);
+}
+
+sub _new_key
+{
+	my ($self, $n) = @_;
 	return "new-$self->{round}-" . int($n / 3 + rand(3));
 }
 
@@ -187,20 +193,31 @@ sub _entries
 	if ($form =~ /many/ && chance(0.01))
 	{
 		push @entries,
-		  map { { entry => $count + $_, key => "new-$self->{round}-" . int($n / 3 + $_ / 30) . ($_ % 30 ? "-$_" : ''), op => '-', n => 0, mode => 'absent', guard => 1 } }
+		  map {
+			{
+				entry => $count + $_,
+				key => "new-$self->{round}-" . int($n / 3 + $_ / 30) . ($_ % 30 ? "-$_" : ''),
+				op => '-',
+				n => 0,
+				mode => 'absent',
+				guard => 1
+			}
+		  }
 		  1 .. 70;
 	}
 	return @entries;
 }
 
-# A write to one aggregate that relies on another.
+# A write to one aggregate that relies on another, which is rather one that does not
+# exist before.
 sub _guarded
 {
 	my ($self, $att, $n) = @_;
 	my ($guard, $write) = map { ($self->_entries('append', $att, $n))[0] } 1 .. 2;
 
 	$guard->{guard} = 1;
-	$guard->{mode} = one_of(qw(absent absent exact existing));
+	$guard->{key} = $self->_new_key($n) if chance(0.5);
+	$guard->{mode} = one_of(qw(absent absent absent exact existing));
 	$write->{entry} = 2;
 	$write->{op} = "$att.2";
 	return ($guard, $write);
