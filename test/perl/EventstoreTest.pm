@@ -109,6 +109,13 @@ sub store_contents
 		FROM "$schema".es_aggregates a;
 		SELECT 'tags', count(*), md5(string_agg(t::text, E'\\n' ORDER BY tag, position, key))
 		FROM "$schema".es_tags t;
+		SELECT 'subscriptions', count(*), md5(string_agg(s::text, E'\\n' ORDER BY subscription, partition))
+		FROM "$schema".es_subscriptions s;
+		SELECT 'parked', count(*), md5(string_agg(p::text, E'\\n' ORDER BY subscription, position))
+		FROM "$schema".es_parked_events p;
+		SELECT 'snapshots', count(*), md5(string_agg(s::text, E'\\n' ORDER BY key))
+		FROM "$schema".es_snapshots s;
+		SELECT 'watermark', position FROM "$schema".es_watermark;
 		SELECT 'store', count(*), md5(string_agg(s::text, E'\\n'))
 		FROM "$schema".es_store s;
 		SELECT 'sequence', last_value, is_called FROM "$schema".es_position_seq;

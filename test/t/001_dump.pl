@@ -7,6 +7,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::RealBin/../perl";
 
+use EventstoreFilled;
 use EventstoreTest;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -89,6 +90,8 @@ $node->safe_psql(
 	SET eventstore.store = 'Odd "Schema';
 	SELECT es_append('order-1', '[{"type": "other store"}]', 0)));
 
+fill_feed($node, 'source', 'app', 'order-1');
+
 # Positions that were drawn and given up are not issued again after a restore.
 run_sql(
 	$node, 'source', q(
@@ -100,6 +103,7 @@ run_sql(
 my $expected = store_contents($node, 'source', 'app');
 my $expected_odd = store_contents($node, 'source', 'Odd ""Schema');
 like($expected, qr/^events\|1005\|/m, 'source has its events');
+like($expected, qr/^subscriptions\|4\|.*^parked\|3\|.*^snapshots\|1\|.*^watermark\|\d+$/ms, 'and something in every other table');
 store_is_sound($node, 'source', 'app', 'source');
 
 # What must be true of every restored copy.
@@ -131,6 +135,7 @@ sub check_copy
 	is( $node->safe_psql($db, "SELECT position > $last FROM app.es_events WHERE type = 'next'"),
 		't', "$name: positions go on");
 	store_is_sound($node, $db, 'app', "$name, after an append");
+	feed_continues($node, $db, 'app', 'order-1', $name);
 	return;
 }
 

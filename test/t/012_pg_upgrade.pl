@@ -10,6 +10,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::RealBin/../perl";
 
+use EventstoreFilled;
 use EventstoreTest;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -38,6 +39,7 @@ $old->safe_psql(
 		allow_create => true, request_id => 'r' || n)
 	FROM generate_series(1, 500) n;
 	CREATE INDEX by_category ON app.es_events (es_category(key), position)));
+fill_feed($old, 'test', 'app', 'order-1');
 my $expected = store_contents($old, 'test', 'app');
 my $last = $old->safe_psql('test', 'SELECT last_value FROM app.es_position_seq');
 $old->stop;
@@ -69,6 +71,7 @@ is( $new->safe_psql(
 		'test', q(SELECT es_append('order-1', '[{"type": "t", "data": {"n": 1}}]', request_id => 'r1'))),
 	'1', 'a repeat is known');
 append_continues($new, 'test', 'app', 'order-1', 'upgraded');
+feed_continues($new, 'test', 'app', 'order-1', 'upgraded');
 is($new->safe_psql('test', "SELECT position > $last FROM es_read('order-1', 26)"), 't', 'positions go on');
 indexes_are_sound($new, 'test', 'app', 'upgraded');
 
