@@ -294,6 +294,7 @@ extern void es_run(EsStore *store, EsStatement statement, Datum *values, const c
 extern void es_run_snapshot(EsStore *store, EsStatement statement, Datum *values,
 							const char *nulls, Snapshot snapshot);
 extern Snapshot es_latest_snapshot(void);
+extern bool es_may_run_as_owner(EsStore *store, EsStatement statement);
 extern void es_run_as_owner(EsStore *store, EsStatement statement, Datum *values,
 							Snapshot snapshot);
 extern void es_run_into(EsStore *store, EsStatement statement, Datum *values, const char *nulls,
@@ -302,6 +303,9 @@ extern void es_run_into(EsStore *store, EsStatement statement, Datum *values, co
 /* version.c */
 extern void es_version_init(void);
 extern void es_check_sql_version(int elevel);
+
+/* owner.c */
+extern bool es_owns_names(Oid role, Oid namespace_oid);
 
 /* columns.c */
 extern void es_check_columns(const EsStore *store, EsStatement statement, SPITupleTable *rows);

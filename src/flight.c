@@ -44,6 +44,7 @@
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/rel.h"
+#include "utils/rls.h"
 
 #include "eventstore.h"
 #include "testing.h"
@@ -84,6 +85,23 @@ es_last_position(EsStore *store)
 }
 
 /*
+ * Read the last event of the log, whatever policies and rights say; but if that must not
+ * be (owner.c), as the caller, or not at all.
+ */
+static bool
+read_last_event(EsStore *store)
+{
+	if (es_may_run_as_owner(store, ES_LAST_EVENT))
+		es_run_as_owner(store, ES_LAST_EVENT, NULL, es_latest_snapshot());
+	else if (pg_class_aclcheck(store->events_oid, GetUserId(), ACL_SELECT) == ACLCHECK_OK &&
+			 check_enable_rls(store->events_oid, InvalidOid, true) != RLS_ENABLED)
+		es_run_snapshot(store, ES_LAST_EVENT, NULL, NULL, es_latest_snapshot());
+	else
+		return false;
+	return true;
+}
+
+/*
  * Refuse (55000) a sequence that is behind the log, once a session: on a promoted
  * logical replica, or after a careless restore, positions would come twice.
  *
@@ -96,9 +114,8 @@ check_sequence(EsStore *store)
 	int64		highest = 0;
 	bool		isnull;
 
-	if (store->sequence_checked || IsolationIsSerializable())
+	if (store->sequence_checked || IsolationIsSerializable() || !read_last_event(store))
 		return;
-	es_run_as_owner(store, ES_LAST_EVENT, NULL, es_latest_snapshot());
 	if (SPI_processed > 0)
 		highest = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 	SPI_freetuptable(SPI_tuptable);

@@ -434,21 +434,29 @@ es_run_snapshot(EsStore *store, EsStatement statement, Datum *values, const char
 }
 
 static Oid
-relation_owner(Oid relid)
+owner_of(EsStore *store, EsStatement statement)
 {
+	Oid			relid = relation_of(store, statements[statement].table);
 	HeapTuple	class = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
 	Oid			owner;
 
 	if (!HeapTupleIsValid(class))
-		elog(ERROR, "cache lookup failed for relation %u", relid);
+		es_report_replaced(store);
 	owner = ((Form_pg_class) GETSTRUCT(class))->relowner;
 	ReleaseSysCache(class);
 	return owner;
 }
 
+/* See owner.c. */
+bool
+es_may_run_as_owner(EsStore *store, EsStatement statement)
+{
+	return es_owns_names(owner_of(store, statement), store->namespace_oid);
+}
+
 /*
  * The same as the owner of the table and past its row-level security, for facts
- * that do not depend on who asks.
+ * that do not depend on who asks (55000 if that must not be).
  */
 void
 es_run_as_owner(EsStore *store, EsStatement statement, Datum *values, Snapshot snapshot)
@@ -456,9 +464,18 @@ es_run_as_owner(EsStore *store, EsStatement statement, Datum *values, Snapshot s
 	Oid			userid;
 	int			security;
 
+	if (!es_may_run_as_owner(store, statement))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("cannot tell hidden rows of event store \"%s\" from missing ones",
+						NameStr(store->namespace_name)),
+				 errdetail("Its schema and its tables belong to different roles."),
+				 errhint("Give the schema to the owner of the tables with ALTER SCHEMA ... OWNER TO.")));
+	es_check_still_named(store);
 	GetUserIdAndSecContext(&userid, &security);
-	SetUserIdAndSecContext(relation_owner(relation_of(store, statements[statement].table)),
-						   security | SECURITY_LOCAL_USERID_CHANGE | SECURITY_NOFORCE_RLS);
+	SetUserIdAndSecContext(owner_of(store, statement),
+						   security | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION |
+						   SECURITY_NOFORCE_RLS);
 	es_run_snapshot(store, statement, values, NULL, snapshot);
 	SetUserIdAndSecContext(userid, security);
 }

@@ -159,8 +159,9 @@ owner_of(Oid relid)
 }
 
 /*
- * Is there such a store, may the caller see its numbers, and do all tables that are read
- * belong to one role?  With rights of the one, nobody else's code must run.
+ * Is there such a store, may the caller see its numbers, and do the schema (owner.c) and
+ * all tables that are read belong to one role?  With rights of the one, nobody else's code
+ * must run.
  */
 static bool
 may_inspect(const char *schema, Inspection *store)
@@ -177,7 +178,8 @@ may_inspect(const char *schema, Inspection *store)
 	store->owner = owner_of(relid);
 	if (!OidIsValid(store->owner) ||
 		(!has_privs_of_role(GetUserId(), ROLE_PG_READ_ALL_STATS) &&
-		 pg_class_aclcheck(relid, GetUserId(), ACL_SELECT) != ACLCHECK_OK))
+		 pg_class_aclcheck(relid, GetUserId(), ACL_SELECT) != ACLCHECK_OK) ||
+		!es_owns_names(store->owner, store->namespace_oid))
 		return false;
 	for (int i = 0; i < lengthof(tables); i++)
 	{
@@ -333,8 +335,8 @@ inspect_undoably(FunctionCallInfo fcinfo, Inspect inspect)
  *		conflicts bigint, refusals bigint, repeats bigint, watermark bigint,
  *		watermark_at timestamptz)
  *
- * One row; none if there is no such store, its tables have several owners, or the caller
- * is neither in pg_read_all_stats nor may read es_store.  A WARNING if its tables cannot
+ * One row; none if there is no such store, its schema and tables have several owners, or
+ * the caller is neither in pg_read_all_stats nor may read es_store.  A WARNING if its tables cannot
  * be read.  On a standby the horizon is the
  * watermark, and the counters are NULL.
  */
