@@ -1179,7 +1179,7 @@ SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME';
 
 COMMENT ON FUNCTION @extschema@.es_inspect_store(name) IS
-'What es_stat_store shows of a store. For members of pg_read_all_stats (such as pg_monitor) and whoever may read es_store; no row for others, for a schema without a store, or if it and its tables have several owners. A warning if they cannot be read.';
+'What es_stat_store shows of a store. For members of pg_read_all_stats (such as pg_monitor) and whoever may read es_store; no row for others, for a schema without a store, or if it and its tables have several owners. A warning if they cannot be read, or are of a later format.';
 
 CREATE FUNCTION @extschema@.es_inspect_partitions(schema_name name)
 RETURNS TABLE (subscription text, partition integer, "position" bigint, lag bigint, waiting_since timestamptz, parked bigint, claimed_by text, claimed_until timestamptz, advanced_at timestamptz)

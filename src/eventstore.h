@@ -286,6 +286,7 @@ extern EsStore *es_find_current_store(void);
 extern EsStore *es_named_store(const char *schema);
 extern EsStore *es_store_for_writing(const char *function);
 extern void es_check_still_named(EsStore *store);
+extern void es_check_format(const EsStore *store);
 extern void es_report_replaced(EsStore *store) pg_attribute_noreturn();
 
 /* statement.c */

@@ -139,7 +139,7 @@ typedef struct Inspection
 	const char *name;
 	Oid			namespace_oid;
 	Oid			owner;
-	EsStore		log;			/* only its sequence is filled in */
+	EsStore		log;			/* only its name and sequence are filled in */
 } Inspection;
 
 typedef void (*Inspect) (FunctionCallInfo fcinfo, Inspection *store);
@@ -285,6 +285,7 @@ inspect_as_owner(FunctionCallInfo fcinfo, Inspection *store, Inspect inspect)
 	GetUserIdAndSecContext(&userid, &security);
 	SetUserIdAndSecContext(store->owner, security | SECURITY_LOCAL_USERID_CHANGE |
 						   SECURITY_RESTRICTED_OPERATION | SECURITY_NOFORCE_RLS);
+	es_check_format(&store->log);
 	inspect(fcinfo, store);
 	SetUserIdAndSecContext(userid, security);
 	SPI_finish();
@@ -336,8 +337,8 @@ inspect_undoably(FunctionCallInfo fcinfo, Inspect inspect)
  *		watermark_at timestamptz)
  *
  * One row; none if there is no such store, its schema and tables have several owners, or
- * the caller is neither in pg_read_all_stats nor may read es_store.  A WARNING if its tables cannot
- * be read.  On a standby the horizon is the
+ * the caller is neither in pg_read_all_stats nor may read es_store.  A WARNING if its
+ * tables cannot be read, or are of a later format.  On a standby the horizon is the
  * watermark, and the counters are NULL.
  */
 Datum

@@ -166,8 +166,8 @@ member_relation(const char *name, bool is_sequence, const EsStore *store)
  * Refuse (55000) a store whose tables are in a format that this library does
  * not know.  SPI must be connected.
  */
-static void
-check_format(const EsStore *store)
+void
+es_check_format(const EsStore *store)
 {
 	char	   *query = psprintf("SELECT COALESCE(format_version, 0)::pg_catalog.int8 FROM %s.es_store",
 								 quote_identifier(NameStr(store->namespace_name)));
@@ -225,7 +225,7 @@ identify_store(EsStore *store, Oid namespace_oid)
 	{
 		seen = SharedInvalidMessageCounter;
 		look_up_relations(store, namespace_oid);
-		check_format(store);
+		es_check_format(store);
 	} while (seen != SharedInvalidMessageCounter);
 }
 

@@ -80,6 +80,18 @@ END
 $$;
 RESET ROLE;
 SELECT watermark FROM es_stat_store WHERE store = 't_stat_rights_2';
+-- Nor leave anything behind in the session.
+SET ROLE regress_es_stat_owner;
+CREATE OR REPLACE FUNCTION t_stat_rights_2.cast_number(t_stat_rights_2.number) RETURNS bigint
+LANGUAGE plpgsql
+AS $$
+BEGIN
+	CREATE TEMPORARY TABLE pg_class_of_mine (n integer);
+	RETURN 0;
+END
+$$;
+RESET ROLE;
+SELECT watermark FROM es_stat_store WHERE store = 't_stat_rights_2';
 -- A store that cannot be read does not hide the others.
 SELECT store, last_position FROM es_stat_store WHERE store ~ '^t_stat_rights' ORDER BY store;
 SET ROLE regress_es_stat_owner;

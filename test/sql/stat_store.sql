@@ -74,8 +74,12 @@ SELECT * FROM es_execute('order-1', 'pg_temp.decide', request_id => 'r-3');
 CREATE FUNCTION pg_temp.decide_wrongly(command jsonb) RETURNS jsonb
 LANGUAGE sql
 RETURN '[{"key": "order-1", "events": [{"type": "Noted"}], "expected_version": 1}]'::jsonb;
+CREATE FUNCTION pg_temp.decide_on_nothing(command jsonb) RETURNS jsonb
+LANGUAGE sql
+RETURN '[{"key": "order-2", "events": [{"type": "Noted"}]}]'::jsonb;
 \set VERBOSITY sqlstate
 SELECT * FROM es_execute_many('{order-1}', 'pg_temp.decide_wrongly', max_retries => 2);
+SELECT * FROM es_execute_many('{order-1}', 'pg_temp.decide_on_nothing', max_retries => 2);
 \set VERBOSITY default
 SELECT * FROM pg_temp.counters;
 

@@ -58,6 +58,10 @@ SELECT es_append('order-1', '[{"type": "T"}]');
 SELECT es_check_store('t_store_newer_format');
 SELECT es_upgrade_store('t_store_newer_format');
 
+-- Statistics of other stores are not to be missed because of it.
+SELECT store FROM es_stat_store WHERE store = 't_store_newer_format';
+SELECT store FROM es_stat_subscription WHERE store = 't_store_newer_format';
+
 -- The log is guarded all the same.
 \set VERBOSITY sqlstate
 DELETE FROM t_store_newer_format.es_events;
