@@ -43,7 +43,6 @@ $(CURDIR)/src:
 installcheck: in-place
 in-place:
 	@[ '$(realpath $(top))' = '$(CURDIR)' ] || { echo 'installcheck runs in $(realpath $(top))' >&2; exit 1; }
-.PHONY: in-place
 else
 all install uninstall installcheck:
 	@echo '$(PG_CONFIG) knows no PGXS: install postgresql-server-dev-NN, or give PG_CONFIG=...' >&2; exit 1
@@ -69,6 +68,10 @@ test:
 fuzz:
 	@test/tools/fuzz
 
+# Adapters for other libraries, recipes for frameworks.
+test-clients:
+	@test/tools/clients
+
 # On other majors, in a chroot; as root.
 test-majors:
 	@test/tools/majors
@@ -76,7 +79,6 @@ test-majors:
 # Build every package, install and test it, in chroots; as root.
 test-packages:
 	@test/tools/packages
-.PHONY: test-packages
 
 bench:
 	@bench/run
@@ -103,6 +105,7 @@ help:
 	@echo 'make demo            see it work: installs what is missing, uses a throw-away server'
 	@echo 'make test            every test, the same way; ends with "N passed, N failed"'
 	@echo 'make fuzz            random clients, crashes, a million inputs; takes about an hour'
+	@echo 'make test-clients    the adapters and recipes of examples/, with their libraries'
 	@echo 'make test-majors     the same on PostgreSQL 17 and 18, in a chroot; as root'
 	@echo 'make bench           measure appends beside hand-written SQL; takes minutes'
 	@echo 'make lint            compiler warnings, static analysers, layout, scripts'
@@ -113,4 +116,4 @@ help:
 	@echo 'make clean           remove what was built'
 	@echo 'PG_CONFIG=/path/to/pg_config chooses the server, for every target.'
 
-.PHONY: demo test fuzz test-majors bench lint indent accept dist help
+.PHONY: in-place test-packages demo test fuzz test-majors bench lint indent accept dist help test-clients
