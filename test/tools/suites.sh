@@ -179,6 +179,9 @@ want_clients()
 	want ruby command -v ruby
 	want ruby-pg ruby -rpg -e 1
 	want libdbd-pg-perl has_perl_module DBD::Pg
+	# For the event browser; without sound, fonts of its own and the like.
+	want chromium command -v chromium
+	want chromium-driver command -v chromedriver
 	want_node_pg
 }
 
