@@ -23,13 +23,11 @@ my $top = "$FindBin::RealBin/../..";
 my $meta_text = slurp_file("$top/META.json");
 my $meta = JSON::PP->new->utf8->decode($meta_text);
 
-# What tests, builds and editors leave in a checkout, and what no source archive needs.
-my $not_in_dist = qr{
-	^(?:\.git|\.ci|results|tmp_check[^/]*|output_iso|log|regression\.(?:diffs|out))(?:/|$)
-	| ^\.(?:gitignore|gitattributes|editorconfig)$
-	| ^eventstore-[^/]*\.zip$
-	| ^debian/(?:\.debhelper/|debhelper-build-stamp$|files$|[^/]*\.substvars$|postgresql-[^/]*/)
-	| \.(?:o|so|bc|dylib|gcda|gcno)$
+# What a source archive does not need, and what builds and tests leave behind.
+my $not_exported = qr{^\.ci/|(?:^|/)\.(?:gitignore|gitattributes|editorconfig)$};
+my $left_behind = qr{
+	^(?:\.git|results|tmp_check[^/]*|output_iso|log)/ | ^regression\.(?:diffs|out)$ | ^eventstore-[^/]*\.zip$
+	| ^debian/(?:\.debhelper/|files$|[^/]*\.substvars$|postgresql-) | (?:^|/)node_modules/ | \.(?:o|so|bc|gcda|gcno)$
 }x;
 
 # All files below a folder, with their paths in it.
@@ -149,7 +147,7 @@ SKIP:
 
 	foreach my $file (files_in($top))
 	{
-		next if $file =~ m{^(?:\.git|results|tmp_check[^/]*|output_iso|log)/};
+		next if $file =~ m{^(?:\.git|results|tmp_check[^/]*|output_iso|log)/|/node_modules/};
 		my ($folder) = "$tree/$file" =~ m{(.*)/};
 		make_path($folder);
 		copy("$top/$file", "$tree/$file") or die "$file: $!";
@@ -170,7 +168,10 @@ SKIP:
 	}
 	is(join(' ', grep { !m{^\Q$prefix\E/} } @names), '', 'everything in the zip is in one folder, named as PGXN wants');
 	my @files = sort map { m{^\Q$prefix\E/(.*[^/])$} ? $1 : () } @names;
-	is_deeply(\@files, [ grep { $_ !~ $not_in_dist } files_in($top) ], 'it has every file of the sources and no other');
+	my @sources = grep { $_ !~ $not_exported } split /\n/, `git -C $tree ls-files`;
+	is_deeply(\@files, [ sort @sources ], 'it has every file of the sources and no other');
+	is(join(' ', grep { $_ =~ $left_behind } @files), '', 'it has nothing that builds and tests leave behind');
+	cmp_ok(scalar @files, '>', 300, 'there are many');
 	is(join(' ', grep { my $file = $_; !grep { $_ eq $file } @files } (map { $_->{file} } values %{ $meta->{provides} }), 'META.json'),
 		'', 'among them all that META.json names');
 	unlink $log;
