@@ -28,7 +28,7 @@ typedef struct QueryPlace
 {
 	const char *where;			/* what the query belongs to, or "" */
 	int			item;			/* from 1; 0 is the query itself */
-	const char *everything;		/* how to ask for it, a hint; NULL if one cannot */
+	const char *everything;		/* a hint how to ask for it; NULL: one cannot */
 } QueryPlace;
 
 static void refuse_query(const QueryPlace *place, const char *hint, const char *problem,
@@ -143,7 +143,9 @@ parse_query(JsonbContainer *array, QueryPlace place)
 EsQuery *
 es_parse_query(JsonbContainer *array)
 {
-	return parse_query(array, (QueryPlace) {"", 0, "Pass no query to read everything."});
+	QueryPlace	place = {"", 0, "Pass no query to read everything."};
+
+	return parse_query(array, place);
 }
 
 /*
