@@ -117,7 +117,9 @@ SELECT * FROM es_find_request('order-1', 'r-1');
 ROLLBACK;
 BEGIN;
 ALTER TABLE es_events ALTER COLUMN data TYPE bytea USING '\xffffffffffffff7f';
+\set VERBOSITY terse
 SELECT * FROM es_read('order-1');
+\set VERBOSITY default
 ROLLBACK;
 
 -- All is as before.
