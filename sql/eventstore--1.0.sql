@@ -2,6 +2,9 @@
 
 \echo Use "CREATE EXTENSION eventstore" to load this file. \quit
 
+-- Whatever somebody has put into the schema before, with a better match, is not called by this script.
+SET LOCAL search_path = pg_catalog, pg_temp;
+
 -- Types
 
 CREATE TYPE @extschema@.es_append_result AS (

@@ -2,6 +2,9 @@
 
 \echo Use "CREATE EXTENSION eventstore_message_db" to load this file. \quit
 
+-- Whatever somebody has put into the schema before, with a better match, is not called by this script.
+SET LOCAL search_path = pg_catalog, pg_temp;
+
 -- The interface of message-db 1.3 over the store in schema message_store, which
 -- es_create_message_store() makes.  The tables cannot be members of the extension (a dump
 -- would lose their rows), so nothing here may need them before it is called: queries over

@@ -119,6 +119,25 @@ is((run_sql($node, 'overloaded', q(SET search_path = ext, pg_catalog; SELECT 'a'
 ($state, undef, my $err) = run_sql($node, 'overloaded', 'CREATE EXTENSION eventstore SCHEMA ext');
 is($state, '00000', 'the extension is made among them') or diag($err);
 
+# The same for the interface of message-db, whose schema has a name that is known beforehand.
+$node->safe_psql('postgres', 'CREATE DATABASE message_db');
+$node->safe_psql('message_db', 'CREATE EXTENSION eventstore; CREATE SCHEMA message_store; GRANT ALL ON SCHEMA message_store TO mallory');
+(my $in_its_schema = $planted) =~ s/\bext\b/message_store/g;
+$node->safe_psql('message_db', $in_its_schema);
+($state, undef, $err) = run_sql($node, 'message_db', 'CREATE EXTENSION eventstore_message_db');
+is("$state $err", '00000 ', 'the interface of message-db is made among them');
+($state, undef, $err) = run_sql(
+	$node, 'message_db', q(
+	SET search_path = pg_catalog;
+	SELECT message_store.es_create_message_store();
+	SELECT message_store.write_message(gen_random_uuid()::varchar, 'order-1'::varchar, 't'::varchar, '{}'::jsonb, NULL::jsonb, -1::bigint);
+	SELECT count(*) FROM message_store.get_stream_messages('order-1'::varchar, 0::bigint, 10::bigint, NULL::varchar);
+	SELECT count(*) FROM message_store.get_category_messages('order'::varchar, 0::bigint, 10::bigint, NULL::varchar, 0::bigint, 2::bigint, NULL::varchar);
+	SELECT * FROM message_store.type_summary;
+	SELECT * FROM message_store.type_stream_summary;
+	SELECT * FROM message_store.messages));
+is("$state $err", '00000 ', 'and works');
+
 # Functions like ours, for other types.
 $node->safe_psql(
 	'overloaded', q(
