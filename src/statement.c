@@ -463,6 +463,7 @@ es_run_as_owner(EsStore *store, EsStatement statement, Datum *values, Snapshot s
 {
 	Oid			userid;
 	int			security;
+	int			nestlevel;
 
 	if (!es_may_run_as_owner(store, statement))
 		ereport(ERROR,
@@ -472,12 +473,15 @@ es_run_as_owner(EsStore *store, EsStatement statement, Datum *values, Snapshot s
 				 errdetail("Its schema and its tables belong to different roles."),
 				 errhint("Give the schema to the owner of the tables with ALTER SCHEMA ... OWNER TO.")));
 	es_check_still_named(store);
+	/* Settings that the owner's code changes must not stay for the caller. */
+	nestlevel = NewGUCNestLevel();
 	GetUserIdAndSecContext(&userid, &security);
 	SetUserIdAndSecContext(owner_of(store, statement),
 						   security | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION |
 						   SECURITY_NOFORCE_RLS);
 	es_run_snapshot(store, statement, values, NULL, snapshot);
 	SetUserIdAndSecContext(userid, security);
+	AtEOXact_GUC(false, nestlevel);
 }
 
 /* Execute a read; rows go to dest. */

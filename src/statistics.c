@@ -37,6 +37,7 @@
 #include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/resowner.h"
@@ -274,12 +275,16 @@ inspect_partitions(FunctionCallInfo fcinfo, Inspection *store)
 			 1, types, values, nulls);
 }
 
-/* Run an inspection with the rights of the tables' owner, and none to do more. */
+/*
+ * Run an inspection with the rights of the tables' owner, and none to do more; settings
+ * that the owner's code changes, such as the search path, must not stay for the caller.
+ */
 static void
 inspect_as_owner(FunctionCallInfo fcinfo, Inspection *store, Inspect inspect)
 {
 	Oid			userid;
 	int			security;
+	int			nestlevel = NewGUCNestLevel();
 
 	SPI_connect();
 	GetUserIdAndSecContext(&userid, &security);
@@ -289,6 +294,7 @@ inspect_as_owner(FunctionCallInfo fcinfo, Inspection *store, Inspect inspect)
 	inspect(fcinfo, store);
 	SetUserIdAndSecContext(userid, security);
 	SPI_finish();
+	AtEOXact_GUC(false, nestlevel);
 }
 
 /*

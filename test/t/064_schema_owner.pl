@@ -139,6 +139,29 @@ foreach my $view (qw(es_stat_store es_stat_subscription))
 	is(ran_as_others(), '', "nor $view");
 }
 
+# In a store of mallory's own the statistics run her code, as her; it can leave nothing
+# behind in the session of who looks.
+$node->safe_psql('test', q(
+	SET SESSION AUTHORIZATION mallory;
+	SELECT es_create_store('own');
+	SET eventstore.store = 'own';
+	CREATE FUNCTION own.evil() RETURNS bigint LANGUAGE plpgsql AS $$
+	BEGIN
+		IF current_user = 'mallory' THEN
+			PERFORM set_config('search_path', 'own, pg_catalog', false), set_config('eventstore.store', 'own', false);
+		END IF;
+		RETURN 1;
+	END $$;
+	DROP TABLE own.es_watermark;
+	CREATE VIEW own.es_watermark AS SELECT own.evil() AS position, now() AS updated_at;
+	GRANT USAGE ON SCHEMA own TO PUBLIC));
+my $look = new_session($node, 'test');
+$look->get('SET search_path = public');
+is($look->get(q(SELECT count(*), min(watermark) FROM es_stat_store WHERE store = 'own')), '1|1', 'her code has run');
+is($look->get(q(SHOW search_path)) . '|' . $look->get(q(SELECT current_setting('eventstore.store'))), 'public|', 'and has changed no setting');
+$look->quit;
+$node->safe_psql('test', 'DROP SCHEMA own CASCADE');
+
 # Where policies hide rows, it says why it does not go on.
 make_store('hidden', 1);
 my ($state, undef, $err) = run_sql($node, 'test', q(SET SESSION AUTHORIZATION mallory; SET eventstore.store = 'hidden'; SELECT es_append('order-2', '[{"type": "t"}]', 0)));
