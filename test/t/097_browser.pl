@@ -310,7 +310,9 @@ SKIP:
 	my $new = $node->safe_psql('test', q(SELECT last_position FROM es_try_append('order-2000', '[{"type": "Placed"}, {"type": "Paid"}]', 0)));
 	$browser->wait_for('return document.querySelector(".event").dataset.position == arguments[0]', $new);
 	is((split / /, positions($browser))[1], $new - 1, 'l: new events come by themselves, the latest first');
-	is($browser->script('return document.querySelectorAll(".event.new").length'), 2, 'each once');
+	$node->safe_psql('test', q(SELECT es_append('order-2000', '[{"type": "Shipped"}]', 2)));
+	$browser->wait_for('return document.querySelector(".event").dataset.position == arguments[0]', $new + 1);
+	is($browser->script('return document.querySelectorAll(".event.new").length'), 3, 'each once');
 
 	# Another store, and positions that JavaScript's numbers do not hold.
 	leads_to($browser, sub { $browser->script(q{const s = document.getElementById("store"); s.value = "warehouse"; s.dispatchEvent(new Event("change"))}) });
