@@ -74,7 +74,23 @@ test-clients:
 
 # On other majors, in a chroot; as root.
 test-majors:
-	@test/tools/majors
+	@test/tools/majors $(MAJORS)
+
+assertions:
+	@test/tools/assertions
+
+valgrind:
+	@test/tools/valgrind
+
+sanitizers:
+	@test/tools/sanitizers
+
+soak:
+	@test/tools/soak $(if $(APPENDS),--appends $(APPENDS)) $(if $(CALLS),--calls $(CALLS)) \
+		$(if $(DURATION),--seconds $(DURATION))
+
+coverage:
+	@test/tools/coverage
 
 # Build every package, install and test it, in chroots; as root.
 test-packages:
@@ -106,7 +122,12 @@ help:
 	@echo 'make test            every test, the same way; ends with "N passed, N failed"'
 	@echo 'make fuzz            random clients, crashes, a million inputs; takes about an hour'
 	@echo 'make test-clients    the adapters and recipes of examples/, with their libraries'
-	@echo 'make test-majors     the same on PostgreSQL 17 and 18, in a chroot; as root'
+	@echo 'make test-majors     make test on PostgreSQL 17 and 18 (MAJORS="newest i386": on others), in a chroot; as root'
+	@echo 'make assertions      make test on a server with assertions, built from source'
+	@echo 'make valgrind        SQL tests and specs under Valgrind, on that server'
+	@echo 'make sanitizers      the same as assertions, under AddressSanitizer and UndefinedBehaviorSanitizer'
+	@echo 'make soak            look for leaks: a million appends in a session, every function, four minutes of all'
+	@echo 'make coverage        which lines the tests reach; fails below 95 %'
 	@echo 'make bench           measure appends beside hand-written SQL; takes minutes'
 	@echo 'make lint            compiler warnings, static analysers, layout, scripts'
 	@echo 'make indent          lay out the C files as PostgreSQL does'
@@ -116,4 +137,4 @@ help:
 	@echo 'make clean           remove what was built'
 	@echo 'PG_CONFIG=/path/to/pg_config chooses the server, for every target.'
 
-.PHONY: in-place test-packages demo test fuzz test-majors bench lint indent accept dist help test-clients
+.PHONY: in-place test-packages demo test fuzz test-majors assertions valgrind sanitizers soak coverage bench lint indent accept dist help test-clients
