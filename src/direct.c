@@ -46,7 +46,7 @@ has_columns(Relation relation, const EsColumn *columns, int ncolumns)
 		Form_pg_attribute attribute = TupleDescAttr(desc, i);
 
 		if (attribute->attisdropped || attribute->atttypid != columns[i].type ||
-			(attribute->attnotnull && columns[i].nullable) ||
+			attribute->attnotnull == columns[i].nullable ||
 			strcmp(NameStr(attribute->attname), columns[i].name) != 0)
 			return false;
 	}
