@@ -92,6 +92,39 @@ END
 $$;
 RESET ROLE;
 SELECT watermark FROM es_stat_store WHERE store = 't_stat_rights_2';
+-- Who cancels a look, and goes on, is where he was before it: nothing that he has done is undone later, nor is the search path that of the function.
+SET ROLE regress_es_stat_owner;
+CREATE OR REPLACE FUNCTION t_stat_rights_2.cast_number(t_stat_rights_2.number) RETURNS bigint
+LANGUAGE plpgsql
+AS $$
+BEGIN
+	RAISE EXCEPTION 'canceling' USING ERRCODE = 'query_canceled';
+END
+$$;
+RESET ROLE;
+CREATE TABLE t_stat_rights_2.looks (n integer);
+DO $$
+BEGIN
+	PERFORM watermark FROM es_stat_store WHERE store = 't_stat_rights_2';
+EXCEPTION WHEN query_canceled THEN
+	RAISE WARNING 'caught: %', SQLERRM;
+	INSERT INTO t_stat_rights_2.looks VALUES (1);
+END
+$$;
+SHOW search_path;
+INSERT INTO t_stat_rights_2.looks VALUES (2);
+ROLLBACK;
+SELECT n FROM t_stat_rights_2.looks ORDER BY n;
+SET ROLE regress_es_stat_owner;
+CREATE OR REPLACE FUNCTION t_stat_rights_2.cast_number(t_stat_rights_2.number) RETURNS bigint
+LANGUAGE plpgsql
+AS $$
+BEGIN
+	CREATE TEMPORARY TABLE pg_class_of_mine (n integer);
+	RETURN 0;
+END
+$$;
+RESET ROLE;
 -- A store that cannot be read does not hide the others.
 SELECT store, last_position FROM es_stat_store WHERE store ~ '^t_stat_rights' ORDER BY store;
 SET ROLE regress_es_stat_owner;
