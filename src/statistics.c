@@ -236,11 +236,12 @@ inspect_store(FunctionCallInfo fcinfo, Inspection *store)
 	Datum		values[5] = {0};
 	char		nulls[5] = {' ', ' ', ' ', ' ', ' '};
 
-	values[0] = Int64GetDatum(es_last_position(&store->log));
+	/* The horizon first: it is never beyond the last position drawn by then. */
 	if (RecoveryInProgress())
 		nulls[1] = 'n';
 	else
 		values[1] = Int64GetDatum(es_settled_horizon(&store->log));
+	values[0] = Int64GetDatum(es_last_position(&store->log));
 	counter_value(store, CONFLICTS, &values[2], &nulls[2]);
 	counter_value(store, REFUSALS, &values[3], &nulls[3]);
 	counter_value(store, REPEATS, &values[4], &nulls[4]);
