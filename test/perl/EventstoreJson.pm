@@ -64,7 +64,7 @@ sub _string
 	return _string_of_bytes(_one_of($limit - 1, $limit, $limit, $limit + 1, $limit + 1, 2 * $limit, 20 * $limit)) if _chance(0.1);
 	return _one_of(@STRINGS) if _chance(0.6);
 	return join '', map {
-		chr _one_of(32 + int(rand(95)), 1 + int(rand(0xd7fe)), 0xe000 + int(rand(0x1000)), 0x10000 + int(rand(0x10000)))
+		chr _one_of(32 + int(rand(95)), 1 + int(rand(0xd7fe)), 0xe000 + int(rand(0x1000)), 0x10000 + int(rand(0xfffe)))
 	} 1 .. 1 + int(rand(20));
 }
 
