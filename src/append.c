@@ -197,7 +197,9 @@ es_append_to_existing(EsCall *call)
 		return false;
 	if (!es_advance_version(call->store, write))
 		return false;
+	call->locking = true;
 	es_lock_tags(call);
+	call->locking = false;
 	es_write_events(call->store, &write, 1);
 	write->status = ES_APPENDED;
 	return true;

@@ -18,9 +18,9 @@
  *	  with the function's locks in hand could deadlock with who waits in step 1, and
  *	  what was decided would be stale in the end.  Only the last attempt waits.
  *
- * Where the last command of the session met a conflict, es_execute() cannot meet another,
- * but for one that the function makes itself.  Without a request id to look for, it then
- * does without a subtransaction.
+ * Where the last command of the session met a conflict, es_execute() meets no other about
+ * the aggregate, but for one that the function makes itself.  Without a request id to look
+ * for, and as long as the events have no tags, it then does without a subtransaction.
  *
  * An error of the function passes as it is, unless the aggregate has moved meanwhile: then
  * it was decided on stale facts, and is decided anew.
@@ -55,6 +55,9 @@ PG_FUNCTION_INFO_V1(es_execute_many);
  * before it decides, since to decide twice costs more.
  */
 static uint64 contended = 0;
+
+/* Did the events of the last command have tags?  They are locked after the function has run. */
+static bool tagged = false;
 
 typedef enum Outcome
 {
@@ -197,6 +200,20 @@ appends(const EsCall *call)
 	return false;
 }
 
+static bool
+has_tags(const EsCall *call)
+{
+	for (int i = 0; i < call->nwrites; i++)
+	{
+		for (int j = 0; j < call->writes[i].nevents; j++)
+		{
+			if (call->writes[i].events[j].tags != NULL)
+				return true;
+		}
+	}
+	return false;
+}
+
 /* Make a call of what was decided; false if there is nothing to do. */
 static bool
 make_call(Command *command, Jsonb *decision)
@@ -316,10 +333,11 @@ attempt(Command *command, bool last)
 
 	if (!make_call(command, decision))
 		return !lock_first && has_landed(command, !last) ? REPEATED : DONE;
+	tagged = has_tags(&command->call);
+	command->call.nowait = !last;
 	/* The shortcut would wait for the row. */
 	if (command->key != NULL && lock_first && es_append_to_existing(&command->call))
 		return DONE;
-	command->call.nowait = !last;
 	es_apply(&command->call);
 	return judge(command);
 }
@@ -388,7 +406,7 @@ carry_out(Command *command, int max_retries)
 	{
 		bool		stale;
 		bool		certain = command->key != NULL && command->request_id == NULL &&
-		command->attempts == 0 && locks_first(command);
+		command->attempts == 0 && !tagged && locks_first(command);
 		ErrorData  *error = NULL;
 		Outcome		outcome = certain ? attempt(command, true) :
 		attempt_undoably(command, command->attempts >= max_retries, &error);
