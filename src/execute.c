@@ -420,7 +420,11 @@ carry_out(Command *command, int max_retries)
 		if (error != NULL && was_busy(command, error))
 			note_conflict(command);
 		if (error != NULL && was_busy(command, error))
+		{
+			/* Lest it be busy still, again and again. */
+			es_await_tags(&command->call);
 			continue;
+		}
 		if (error != NULL)
 		{
 			/* Not if there is no time to wait for it. */

@@ -294,6 +294,31 @@ es_lock_condition_tags(EsCall *call)
 	pfree(uses.use);
 }
 
+/*
+ * Wait until the tags that a call has tried to lock are free.  Holds none of them then,
+ * since who writes the same tags need not exclude each other while they decide.
+ */
+void
+es_await_tags(const EsCall *call)
+{
+	const EsTagUses *uses = &call->tags;
+	LOCKTAG		tag;
+
+	if (uses->count == 0)
+		return;
+	lock_root(call->store, WRITE_INTENTION, false);
+	set_root_tag(&tag, call->store);
+	(void) LockRelease(&tag, WRITE_INTENTION, false);
+	for (int i = 0; i < uses->count; i = end_of_run(uses, i))
+	{
+		LOCKMODE	mode = mode_of_run(uses, i, CONDITION_MODE);
+
+		set_tag_tag(&tag, uses->use[i].hash);
+		take_lock(&tag, mode, false);
+		(void) LockRelease(&tag, mode, false);
+	}
+}
+
 /* The first use of a tag by a call, as an index; the number of uses if there is none. */
 int
 es_first_use(const EsCall *call, const text *tag)
