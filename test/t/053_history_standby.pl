@@ -19,8 +19,9 @@ use Test::More;
 use Time::HiRes qw(usleep);
 
 my $primary = start_node('primary',
+	# With streaming the test library allows 10 connections, which sessions on their way out may take.
 	init => { allows_streaming => 1 },
-	conf => "fsync = on\nfull_page_writes = on\nsynchronous_commit = on\ndeadlock_timeout = 50ms\n");
+	conf => "max_connections = 50\nfsync = on\nfull_page_writes = on\nsynchronous_commit = on\ndeadlock_timeout = 50ms\n");
 
 make_database($primary, 'test', 'app');
 $primary->backup('backup');
