@@ -79,6 +79,9 @@ SET ROLE regress_es_writer_reach;
 \set VERBOSITY default
 
 -- Advisory locks made by SQL are of another class: ours can neither be taken nor released.
+RESET ROLE;
+SET log_min_messages = error;
+SET ROLE regress_es_writer_reach;
 SET client_min_messages = error;
 BEGIN;
 SELECT es_append('order-1', '[{"type": "Paid", "tags": ["t"]}]', 1);
@@ -95,6 +98,8 @@ SELECT store, bound IS NULL AS no_bound, pid = pg_backend_pid() AS own_process, 
 ROLLBACK;
 SELECT pg_advisory_unlock_all();
 SET client_min_messages = warning;
+RESET ROLE;
+RESET log_min_messages;
 SET ROLE regress_es_writer_reach;
 
 SELECT * FROM es_check_store('t_writer_reach');
