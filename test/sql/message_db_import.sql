@@ -3,10 +3,10 @@ SET client_min_messages = warning;
 -- Not into the schema of a message-db.
 CREATE SCHEMA message_store;
 CREATE TABLE message_store.messages (global_position bigint);
+\set SHOW_CONTEXT never
 CREATE EXTENSION eventstore_message_db;
 DROP SCHEMA message_store CASCADE;
 CREATE EXTENSION eventstore_message_db;
-\set SHOW_CONTEXT never
 CREATE SCHEMA t_message_db_import;
 CREATE TABLE t_message_db_import.messages (
 	global_position bigserial PRIMARY KEY,
