@@ -177,13 +177,13 @@ BEGIN
 	expected := CASE WHEN expected_version OPERATOR(pg_catalog.<) -1 OR expected_version OPERATOR(pg_catalog.=) 9223372036854775807
 				THEN 9223372036854775807 ELSE expected_version OPERATOR(pg_catalog.+) 1 END;
 
-	outcome := es_library.es_try_append(stream_name, message, expected, true);
+	outcome := es_library.es_try_append(stream_name::pg_catalog.text, message, expected, true, NULL::pg_catalog.text);
 	IF outcome.status OPERATOR(pg_catalog.=) 'version_conflict' THEN
 		RAISE EXCEPTION 'Wrong expected version: % (Stream: %, Stream Version: %)',
 			expected_version, stream_name, outcome.version OPERATOR(pg_catalog.-) 1;
 	ELSIF outcome.status OPERATOR(pg_catalog.<>) 'appended' THEN
 		-- A refusal that message-db does not know: with our own error.
-		PERFORM es_library.es_append(stream_name, message, expected, true);
+		PERFORM es_library.es_append(stream_name::pg_catalog.text, message, expected, true, NULL::pg_catalog.text);
 	END IF;
 
 	IF pg_catalog.current_setting('message_store.debug_write', true) OPERATOR(pg_catalog.=) 'on'
@@ -469,6 +469,14 @@ BEGIN
 			MESSAGE = 'event store "message_store" already has messages',
 			HINT = 'Import into a new one.';
 	END IF;
+	-- Positions may have been drawn without messages; who is behind them would miss what comes.
+	IF EXISTS (SELECT FROM message_store.es_subscriptions AS s WHERE s.position > 0) OR
+	   EXISTS (SELECT FROM message_store.es_watermark AS w WHERE w.position > 0) THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'object_not_in_prerequisite_state',
+			MESSAGE = 'readers of event store "message_store" are already beyond its beginning',
+			HINT = 'Import into a new one.';
+	END IF;
 
 	EXECUTE format($sql$
 		SELECT string_agg(finding, E'\n') FROM (
@@ -511,7 +519,7 @@ $$
 $create$);
 
 COMMENT ON FUNCTION message_store.es_import_messages(regclass) IS
-'Copies the table of messages of a message-db into the new, empty message store: streams, positions, global positions, ids and times stay as they are. Returns their number. Locks both against writers to the end of the transaction. For superusers. Errors: 22023 for messages that an event store does not take, 55000 if there are messages already, 23505 if two have one id, 42501 for others.';
+'Copies the table of messages of a message-db into the new, empty message store: streams, positions, global positions, ids and times stay as they are. Returns their number. Locks both against writers to the end of the transaction. For superusers. Errors: 22023 for messages that an event store does not take, 55000 if there are messages already or readers beyond the beginning, 23505 if two have one id, 42501 for others.';
 
 DROP PROCEDURE message_store.es_define(text);
 

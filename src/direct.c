@@ -147,7 +147,7 @@ es_begin_direct(EsDirect *direct, Oid relid, EsDirectUse use, const EsColumn *co
 		table_close(direct->relation, NoLock);
 		return false;
 	}
-	/* The executor refuses (55000) what a subscriber could not follow. */
+	/* The executor refuses what a subscriber could not follow (55000, 42P10). */
 	if (use == ES_DIRECT_UPDATE)
 		CheckCmdReplicaIdentity(direct->relation, CMD_UPDATE);
 	return true;

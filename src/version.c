@@ -9,7 +9,8 @@
  *
  * Invariant: a function that uses a store runs only where the version in pg_extension is
  * one that this library serves.  An older library would not know what a newer script
- * passes and relies on; a newer one serves the scripts of the versions listed here.
+ * passes and relies on; a newer one serves the scripts of the versions listed here.  An
+ * update shows by the functions that it changes: each update script must change one.
  *
  *-------------------------------------------------------------------------
  */

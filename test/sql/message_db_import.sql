@@ -54,6 +54,18 @@ SELECT message_store.es_import_messages('t_message_db_import.messages');
 \set VERBOSITY default
 ROLLBACK;
 
+-- Readers that are already beyond what comes, after positions that were drawn in vain.
+BEGIN;
+SET LOCAL eventstore.store = 'message_store';
+SELECT es_create_subscription('reader');
+UPDATE message_store.es_subscriptions SET position = 2;
+SELECT message_store.es_import_messages('t_message_db_import.messages');
+ROLLBACK;
+BEGIN;
+INSERT INTO message_store.es_watermark (position) VALUES (2);
+SELECT message_store.es_import_messages('t_message_db_import.messages');
+ROLLBACK;
+
 SET TimeZone = 'America/New_York';
 SELECT message_store.es_import_messages('t_message_db_import.messages');
 RESET TimeZone;
