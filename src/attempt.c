@@ -232,12 +232,17 @@ hash_of_keys(const Command *command)
 	return hash;
 }
 
-/* Does the next attempt lock first? */
+/*
+ * Does the next attempt lock first?  Of es_execute_many() not the last one for nothing but the
+ * command before: it waits for what it comes to append to, which may be more than the keys, and
+ * that must not happen with some of it in hand.
+ */
 static bool
-locks_first(const Command *command)
+locks_first(const Command *command, bool last)
 {
-	return command->attempts > 0 || contended == hash_of_keys(command) ||
-		(command->key == NULL && command->request_id != NULL);
+	if (command->attempts > 0 || (command->key == NULL && command->request_id != NULL))
+		return true;
+	return contended == hash_of_keys(command) && (command->key != NULL || !last);
 }
 
 /*
@@ -248,7 +253,7 @@ bool
 es_attempt_is_certain(const Command *command)
 {
 	return command->key != NULL && command->request_id == NULL && command->attempts == 0 &&
-		!tagged && locks_first(command);
+		!tagged && locks_first(command, false);
 }
 
 /* Remember what the last attempt has met a conflict about, if it was because of others. */
@@ -262,7 +267,7 @@ es_note_contention(const Command *command, bool because_of_others)
 Outcome
 es_attempt(Command *command, bool last)
 {
-	bool		lock_first = locks_first(command);
+	bool		lock_first = locks_first(command, last);
 	Jsonb	   *decision;
 
 	CHECK_FOR_INTERRUPTS();
@@ -271,7 +276,7 @@ es_attempt(Command *command, bool last)
 	if (lock_first)
 	{
 		lock_aggregates(command, false);
-		es_lock_condition_tags(&command->call);
+		es_lock_tags_beforehand(&command->call, last);
 	}
 	if (es_was_carried_out(command))
 		return REPEATED;

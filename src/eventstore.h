@@ -405,7 +405,7 @@ extern void es_unlock_keys(EsStore *store, EsAggregate **chosen, int count);
 /* tag_lock.c */
 extern void es_collect_tags(EsCall *call);
 extern void es_lock_tags(EsCall *call);
-extern void es_lock_condition_tags(EsCall *call);
+extern void es_lock_tags_beforehand(EsCall *call, bool all);
 extern void es_await_tags(const EsCall *call);
 extern int	es_first_use(const EsCall *call, const text *tag);
 extern Snapshot es_snapshot_of_tags(EsStore *store, const EsQuery *query);

@@ -8,15 +8,17 @@
  *
  * 1. From the second attempt on (or where the last command of the session met a conflict,
  *	  from the first on), lock what the one before ran into: the aggregates in
- *	  key order, then the tags of its conditions.  So nobody can come between again,
- *	  unless the function decides about something else now.
+ *	  key order, then the tags of its conditions, in the last attempt all tags of a
+ *	  call with conditions.  So nobody can come between again, unless the function
+ *	  decides about something else now.
  * 2. Look for the request id.  If it is known, the command was carried out.
  * 3. Take a fresh snapshot, then read the version, then call the function.  If it reads
  *	  with later snapshots, it may know more than the version says, never less.
  * 4. Append.  On a conflict (VE001, VE004) roll back, which gives up the locks too, and
  *	  start over.  A lock that somebody else holds is a conflict as well: to wait for it
  *	  with the function's locks in hand could deadlock with who waits in step 1, and
- *	  what was decided would be stale in the end.  Only the last attempt waits.
+ *	  what was decided would be stale in the end.  Only the last attempt waits; as
+ *	  long as it decides about the same as the one before, step 1 has all of it.
  *
  * Where the last command of the session met a conflict, es_execute() meets no other about
  * the aggregate, but for one that the function makes itself.  Without a request id to look
@@ -134,7 +136,7 @@ carry_out(Command *command, int max_retries)
 
 		if (outcome == DONE || (outcome == REPEATED && is_repeat(command)))
 			return outcome;
-		if (outcome == FAILED && handle_error(command, error, max_retries) == REPEATED)
+		if (error != NULL && handle_error(command, error, max_retries) == REPEATED)
 			return REPEATED;
 		if (outcome != CONFLICT)
 			continue;

@@ -276,9 +276,13 @@ es_lock_tags(EsCall *call)
 		(void) lock_uses(call->store, &call->tags, CONDITION_MODE, call->nowait);
 }
 
-/* Lock the tags of a call's conditions alone, before it is decided anew. */
+/*
+ * Lock the tags of a call that has conditions, before it is decided anew: those of the
+ * conditions, or "all".  Those that are written, too, are then locked as those of a condition
+ * are, lest two that decide about a tag that both will write wait for each other.
+ */
 void
-es_lock_condition_tags(EsCall *call)
+es_lock_tags_beforehand(EsCall *call, bool all)
 {
 	EsTagUses	uses = {0};
 
@@ -289,6 +293,14 @@ es_lock_condition_tags(EsCall *call)
 	}
 	if (uses.count == 0)
 		return;
+	for (int i = 0; i < call->nwrites && all; i++)
+	{
+		for (int j = 0; j < call->writes[i].nevents; j++)
+		{
+			if (call->writes[i].events[j].tags != NULL)
+				add_event(&uses, call->store, NULL, &call->writes[i].events[j]);
+		}
+	}
 	qsort(uses.use, uses.count, sizeof(EsTagUse), compare_uses);
 	(void) lock_uses(call->store, &uses, CONDITION_MODE, false);
 	pfree(uses.use);

@@ -137,7 +137,7 @@ sub _read_call
 sub _execute_call
 {
 	my ($self, $form, $att, $tx, $n, $before, $request, @entries) = @_;
-	my $retries = one_of(0, 1, 3, 3);
+	my $retries = one_of(0, 1, 1, 3);
 	my $statement;
 
 	if (!@entries)
