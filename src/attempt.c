@@ -165,6 +165,7 @@ make_call(Command *command, Jsonb *decision)
 	EsCall	   *call = &command->call;
 
 	memset(call, 0, sizeof(EsCall));
+	command->call_memory = CurrentMemoryContext;
 	if (decision == NULL || (JsonContainerIsArray(&decision->root) &&
 							 !JsonContainerIsScalar(&decision->root) &&
 							 JsonContainerSize(&decision->root) == 0))

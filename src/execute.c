@@ -123,21 +123,43 @@ is_repeat(Command *command)
 	return false;
 }
 
+/*
+ * Memory for one more attempt, lest many leave theirs behind.  Of what was before, the last
+ * call is still needed: that is what the attempt locks.
+ */
+static void
+switch_memory(const Command *command, MemoryContext parent, MemoryContext spare[2])
+{
+	int			i = spare[0] != NULL && spare[0] == command->call_memory ? 1 : 0;
+
+	if (spare[i] == NULL)
+		spare[i] = AllocSetContextCreate(parent, "eventstore attempt", ALLOCSET_DEFAULT_SIZES);
+	else
+		MemoryContextReset(spare[i]);
+	MemoryContextSwitchTo(spare[i]);
+}
+
 /* Carry out a command: DONE or REPEATED, or an error. */
 static Outcome
 carry_out(Command *command, int max_retries)
 {
-	for (;;)
+	MemoryContext oldcontext = CurrentMemoryContext;
+	MemoryContext spare[2] = {NULL, NULL};
+
+	for (;; switch_memory(command, oldcontext, spare))
 	{
 		bool		certain = es_attempt_is_certain(command);
 		ErrorData  *error = NULL;
 		Outcome		outcome = certain ? es_attempt(command, true) :
 		es_attempt_undoably(command, command->attempts >= max_retries, &error);
 
+		if (error != NULL)
+			outcome = handle_error(command, error, max_retries);
 		if (outcome == DONE || (outcome == REPEATED && is_repeat(command)))
+		{
+			MemoryContextSwitchTo(oldcontext);
 			return outcome;
-		if (error != NULL && handle_error(command, error, max_retries) == REPEATED)
-			return REPEATED;
+		}
 		if (outcome != CONFLICT)
 			continue;
 		/* One that the function has made itself is gone with the attempt. */

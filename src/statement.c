@@ -375,9 +375,12 @@ static void
 run_statement(EsStore *store, EsStatement statement, Datum *values, const char *nulls,
 			  Snapshot snapshot, DestReceiver *dest)
 {
+	MemoryContext oldcontext = CurrentMemoryContext;
 	SPIPlanPtr	plan = statement_plan(store, statement);
 	int			rc = run_plan(plan, statement, values, nulls, snapshot, dest);
 
+	/* SPI leaves its caller in a context that lasts until SPI_finish(). */
+	MemoryContextSwitchTo(oldcontext);
 	if (rc < 0)
 		elog(ERROR, "could not execute \"%s\": %s",
 			 statements[statement].text, SPI_result_code_string(rc));

@@ -97,6 +97,51 @@ foreach my $call (q(es_execute('d-' || n, 'in_sql')), q(es_execute('e-' || n, 'c
 	cmp_ok($end - $middle, '<', 50_000 + 700 * $total / 2, "$call: in one statement") or diag("$middle, then $end");
 }
 
+# The attempts of one command, all but the last of them conflicts that the function makes.
+$session->get(
+	q(
+	CREATE SEQUENCE attempts;
+	CREATE SEQUENCE used_in_the_middle;
+	CREATE SEQUENCE used_at_the_end;
+	-- Is this the last attempt?
+	CREATE FUNCTION is_last(total bigint) RETURNS boolean LANGUAGE plpgsql AS $$
+	DECLARE
+		n bigint := nextval('attempts');
+	BEGIN
+		IF n = total / 2 THEN
+			PERFORM setval('used_in_the_middle', used());
+		ELSIF n = total THEN
+			PERFORM setval('used_at_the_end', used());
+		END IF;
+		RETURN n = total;
+	END $$;
+	CREATE FUNCTION persistent(key text, version bigint, command jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
+	BEGIN
+		IF NOT is_last(command::bigint) THEN
+			PERFORM es_append(key, '[{"type": "undone"}]', allow_create => true);
+		END IF;
+		RETURN jsonb_build_array(jsonb_build_object('type', 't', 'data', repeat('x', 1000)));
+	END $$;
+	CREATE FUNCTION persistent_many(command jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
+	DECLARE
+		last boolean := is_last(command::bigint);
+	BEGIN
+		RETURN jsonb_build_array(
+			jsonb_build_object('key', 'h-1', 'events', jsonb_build_array(jsonb_build_object('type', 't', 'tags', '["h"]'::jsonb, 'data', repeat('x', 1000))), 'allow_create', true),
+			jsonb_build_object('key', 'h-2', 'expected_version', CASE WHEN last THEN 0 ELSE 77 END, 'events', '[{"type": "t"}]'::jsonb),
+			jsonb_build_object('conditions', jsonb_build_array(jsonb_build_object('query', '[{"tags": ["i"]}, {"tags": ["j"]}]'::jsonb))));
+	END $$));
+foreach my $call (
+	qq(es_execute('h', 'persistent', '$total', $total)),
+	qq(es_execute('h', 'persistent', '$total', $total, 'attempts')),
+	qq(es_execute_many('{h-1}', 'persistent_many', '$total', $total)))
+{
+	$session->get("SELECT setval('attempts', 1, false)");
+	is($session->get("SELECT string_agg(status, ' ') FROM $call"), $call =~ /many/ ? 'appended appended checked' : 'appended', "$call gets through");
+	my ($middle, $end) = split /\|/, $session->get('SELECT m.last_value, e.last_value FROM used_in_the_middle AS m, used_at_the_end AS e');
+	cmp_ok($end - $middle, '<', 50_000, "$call: no memory is left by $total attempts") or diag("$middle, then $end");
+}
+
 # In one transaction: as many subtransactions as calls.
 is($session->get(qq(BEGIN; SELECT count(*) FROM generate_series(1, $total) AS n, es_execute('g-' || n, 'in_sql') AS e WHERE status = 'appended'; COMMIT)),
 	$total, "$total commands in one transaction");
