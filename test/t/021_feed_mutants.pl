@@ -62,7 +62,8 @@ foreach my $mutant (sort keys %mutants)
 
 	$feed->start_reader('quick', 'poll', 100, %{ $test->{reader} || {} });
 	$feed->start_reader('slow', 'poll', 100, 'feed.dawdle' => 0.01, %{ $test->{reader} || {} });
-	$feed->start_appenders(12);
+	# They must not come to an end before: a turn takes them 10 ms and more.
+	$feed->start_appenders(12, 100 * ($test->{seconds} // $SECONDS));
 	do
 	{
 		usleep(200_000);
