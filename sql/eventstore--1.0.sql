@@ -599,7 +599,7 @@ LANGUAGE c ROWS 1
 AS 'MODULE_PATHNAME';
 
 COMMENT ON FUNCTION @extschema@.es_execute(text, regproc, jsonb, integer, text) IS
-'Carries out a command: calls decide(key text, version bigint, command jsonb) RETURNS jsonb and appends the events that it returns if the aggregate is still at that version; otherwise locks it and starts over, at most max_retries times, then VE001; at once if the function has itself appended to an aggregate that was locked first. What a discarded attempt has written is undone. NULL or no events: nothing to append, status not_written. request_id: a command that was carried out is not decided again, status repeated. Errors as es_append(), those of decide as they are; 22023 if decide is not such a function; 25001 above READ COMMITTED. Locks as es_append().';
+'Carries out a command: calls decide(key text, version bigint, command jsonb) RETURNS jsonb and appends the events that it returns if the aggregate is still at that version; otherwise locks it and starts over, at most max_retries times, then VE001; perhaps at once if the function has itself appended to the aggregate while that was locked first. What a discarded attempt has written is undone. NULL or no events: nothing to append, status not_written. request_id: a command that was carried out is not decided again, status repeated. Errors as es_append(), those of decide as they are; 22023 if decide is not such a function; 25001 above READ COMMITTED. Locks as es_append().';
 
 CREATE FUNCTION @extschema@.es_execute_many(keys text[], decide regproc, command jsonb DEFAULT NULL, max_retries integer DEFAULT 3, request_id text DEFAULT NULL) RETURNS SETOF @extschema@.es_append_result
 LANGUAGE c
@@ -1235,7 +1235,7 @@ COMMENT ON COLUMN @extschema@.es_stat_store.conflicts IS 'Entries refused with V
 COMMENT ON COLUMN @extschema@.es_stat_store.refusals IS 'Entries refused with VE002, VE003 or VE005, since the last crash; null on a standby';
 COMMENT ON COLUMN @extschema@.es_stat_store.repeats IS 'Entries and commands with a request id that was known, since the last crash; null on a standby';
 COMMENT ON COLUMN @extschema@.es_stat_store.last_position IS 'The last position drawn; no store has more events than that';
-COMMENT ON COLUMN @extschema@.es_stat_store.horizon IS 'Up to here the log is settled; on a standby the watermark. To be looked at: what is at it need not be on disk yet, so cursors go by es_horizon()';
+COMMENT ON COLUMN @extschema@.es_stat_store.horizon IS 'Up to here the log is settled; on a standby the watermark. For monitoring: what is there need not be on disk yet, so cursors go by es_horizon()';
 COMMENT ON COLUMN @extschema@.es_stat_store.horizon_lag IS 'Positions drawn that readers of the log cannot have yet';
 COMMENT ON COLUMN @extschema@.es_stat_store.in_flight IS 'Transactions that have appended and are still open, see es_in_flight';
 COMMENT ON COLUMN @extschema@.es_stat_store.in_flight_since IS 'Begin of the oldest of them';

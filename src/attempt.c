@@ -247,8 +247,9 @@ locks_first(const Command *command, bool last)
 }
 
 /*
- * Will the next attempt need no undoing?  Nobody else can be in its way then, and there is
- * no request id to look for once it has failed.
+ * Will the next attempt need no undoing?  Nobody else can be in its way then, as long as its
+ * events have no tags, like those of the command before, and there is no request id to look
+ * for once it has failed.
  */
 bool
 es_attempt_is_certain(const Command *command)
@@ -264,7 +265,10 @@ es_note_contention(const Command *command, bool because_of_others)
 	contended = because_of_others ? hash_of_keys(command) : 0;
 }
 
-/* Without a subtransaction. */
+/*
+ * Make an attempt, without a subtransaction: the steps of execute.c.  Waits for what it locks
+ * first; for what the call needs besides only if it is the last.
+ */
 Outcome
 es_attempt(Command *command, bool last)
 {
@@ -308,6 +312,7 @@ es_attempt_undoably(Command *command, bool last, ErrorData **error)
 {
 	MemoryContext oldcontext = CurrentMemoryContext;
 	ResourceOwner oldowner = CurrentResourceOwner;
+	int			locks = es_count_locks(0);
 	volatile Outcome outcome = FAILED;
 
 	BeginInternalSubTransaction(NULL);
@@ -329,7 +334,10 @@ es_attempt_undoably(Command *command, bool last, ErrorData **error)
 	if (outcome == CONFLICT && ES_MUTANT("attempts not undone"))
 		ReleaseCurrentSubTransaction();
 	else if (outcome != DONE)
+	{
 		RollbackAndReleaseCurrentSubTransaction();
+		(void) es_count_locks(locks - es_count_locks(0));
+	}
 	MemoryContextSwitchTo(oldcontext);
 	CurrentResourceOwner = oldowner;
 	return outcome;

@@ -37,16 +37,8 @@
  * ours.  Frozen for ever: a prepared transaction may hold a tag over an upgrade of
  * this library.
  */
-#define ES_LOCK_CLASS_ROOT 0x65A0	/* lock_budget.c */
-extern bool es_may_lock(int count);
-extern void es_count_locks(int count);
-
-/* key_lock.c */
-#define ES_LOCK_CLASS_KEY 0x65A1	/* lock_budget.c */
-extern bool es_may_lock(int count);
-extern void es_count_locks(int count);
-
-/* key_lock.c */
+#define ES_LOCK_CLASS_ROOT 0x65A0	/* key_lock.c */
+#define ES_LOCK_CLASS_KEY 0x65A1	/* key_lock.c */
 #define ES_LOCK_CLASS_TAG 0x65A2	/* tag_lock.c */
 #define ES_LOCK_CLASS_FLIGHT 0x65A3 /* flight.c */
 #define ES_LOCK_CLASS_BELL 0x65A4	/* bell.c */
@@ -352,7 +344,7 @@ extern void es_refuse_hidden(EsStore *store, EsAggregate **missing, int count);
 
 /* lock_budget.c */
 extern bool es_may_lock(int count);
-extern void es_count_locks(int count);
+extern int	es_count_locks(int count);
 
 /* direct.c */
 typedef struct EsColumn
@@ -405,7 +397,7 @@ extern void es_unlock_keys(EsStore *store, EsAggregate **chosen, int count);
 /* tag_lock.c */
 extern void es_collect_tags(EsCall *call);
 extern void es_lock_tags(EsCall *call);
-extern void es_lock_tags_beforehand(EsCall *call, bool all);
+extern void es_lock_tags_beforehand(EsCall *call, bool always);
 extern void es_await_tags(const EsCall *call);
 extern int	es_first_use(const EsCall *call, const text *tag);
 extern Snapshot es_snapshot_of_tags(EsStore *store, const EsQuery *query);

@@ -6,19 +6,19 @@
  * An attempt (attempt.c) runs in a subtransaction of its own, so that whatever the deciding function
  * did is undone together with its decision:
  *
- * 1. From the second attempt on (or where the last command of the session met a conflict,
- *	  from the first on), lock what the one before ran into: the aggregates in
- *	  key order, then the tags of its conditions, in the last attempt all tags of a
- *	  call with conditions.  So nobody can come between again, unless the function
- *	  decides about something else now.
+ * 1. From the second attempt on, lock what the one before ran into: the aggregates in
+ *	  key order, then the tags, if it had conditions or this is the last attempt.  So
+ *	  nobody can come between again, unless the function decides about something else
+ *	  now.  Where the last command of the session met a conflict, the first attempt
+ *	  locks the keys, too, and so it does in es_execute_many() with a request id.
  * 2. Look for the request id.  If it is known, the command was carried out.
  * 3. Take a fresh snapshot, then read the version, then call the function.  If it reads
  *	  with later snapshots, it may know more than the version says, never less.
  * 4. Append.  On a conflict (VE001, VE004) roll back, which gives up the locks too, and
  *	  start over.  A lock that somebody else holds is a conflict as well: to wait for it
  *	  with the function's locks in hand could deadlock with who waits in step 1, and
- *	  what was decided would be stale in the end.  Only the last attempt waits; as
- *	  long as it decides about the same as the one before, step 1 has all of it.
+ *	  what was decided would be stale in the end.  Only the last attempt waits; of what
+ *	  the one before was about, step 1 has all.
  *
  * Where the last command of the session met a conflict, es_execute() meets no other about
  * the aggregate, but for one that the function makes itself.  Without a request id to look
@@ -126,6 +126,9 @@ is_repeat(Command *command)
 /*
  * Memory for one more attempt, lest many leave theirs behind.  Of what was before, the last
  * call is still needed: that is what the attempt locks.
+ *
+ * SPI keeps the relations that a write registers in the memory of that time.  None is reset
+ * with them: from the second attempt on, an error after the first write goes on.
  */
 static void
 switch_memory(const Command *command, MemoryContext parent, MemoryContext spare[2])
@@ -133,6 +136,7 @@ switch_memory(const Command *command, MemoryContext parent, MemoryContext spare[
 	int			i = spare[0] != NULL && spare[0] == command->call_memory ? 1 : 0;
 
 	if (spare[i] == NULL)
+		/* NOLINTNEXTLINE(bugprone-implicit-widening-of-multiplication-result) */
 		spare[i] = AllocSetContextCreate(parent, "eventstore attempt", ALLOCSET_DEFAULT_SIZES);
 	else
 		MemoryContextReset(spare[i]);
@@ -194,8 +198,8 @@ common_arguments(FunctionCallInfo fcinfo, const char *function, Command *command
  *
  * Calls decide(key, version, command) and appends the events that it returns, if the
  * aggregate is still at that version and not locked; else locks it and starts over, up to
- * max_retries times (VE001 at once if the function has itself appended to an aggregate that
- * was locked first).  What a discarded attempt has written is undone.  NULL or no
+ * max_retries times (perhaps VE001 at once if the function has itself appended to the aggregate
+ * while that was locked first).  What a discarded attempt has written is undone.  NULL or no
  * events: nothing to append.  With a request id that is known, decide is not called.
  *
  * Errors as es_append(), those of decide as they are; 22023 if decide is no such

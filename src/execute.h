@@ -29,7 +29,7 @@ typedef struct Command
 	int			nkeys;
 	int			attempts;		/* so far */
 	EsCall		call;			/* of the last attempt that came so far */
-	MemoryContext call_memory;	/* where it is */
+	MemoryContext call_memory;	/* where it is, not to be reset */
 	int64		version;		/* that it was decided on */
 	bool		lock_first;		/* and nobody could change meanwhile */
 	EsWrite    *repeated;		/* what a known request did */

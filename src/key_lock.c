@@ -214,6 +214,16 @@ lock_all_keys(EsStore *store, const FlightTable *table, EsAggregate **absent, in
 		await_creator(table, absent[i], nowait);
 }
 
+/* Does what we hold stand for the lock on a key? */
+static bool
+key_is_covered(const EsStore *store, const EsAggregate *aggregate)
+{
+	LOCKTAG		tag;
+
+	set_key_tag(&tag, store, aggregate);
+	return es_lock_held(&tag, key_mode(aggregate)) || es_lock_held(&tag, ExclusiveLock);
+}
+
 /* Lock the keys one by one: what comes later in key order is still free meanwhile. */
 static void
 lock_each_key(EsStore *store, const FlightTable *table, EsAggregate **absent, int count, bool nowait)
@@ -222,10 +232,13 @@ lock_each_key(EsStore *store, const FlightTable *table, EsAggregate **absent, in
 
 	for (int i = 0; i < count; i++)
 	{
-		set_key_tag(&tag, store, absent[i]);
-		take_lock(&tag, key_mode(absent[i]), nowait, absent[i]);
-		absent[i]->key_locked = true;
-		es_count_locks(1);
+		if (!key_is_covered(store, absent[i]))
+		{
+			set_key_tag(&tag, store, absent[i]);
+			take_lock(&tag, key_mode(absent[i]), nowait, absent[i]);
+			absent[i]->key_locked = true;
+			es_count_locks(1);
+		}
 		if (store->row_stands_for_key)
 			await_creator(table, absent[i], nowait);
 	}
@@ -242,6 +255,7 @@ es_lock_keys(EsStore *store, EsAggregate **absent, int count, bool nowait)
 	FlightTable table;
 	bool		creates = false;
 	bool		guards = false;
+	int			wanted = 0;
 
 	for (int i = 0; i < count; i++)
 	{
@@ -249,10 +263,12 @@ es_lock_keys(EsStore *store, EsAggregate **absent, int count, bool nowait)
 			creates = true;
 		else
 			guards = true;
+		if (!key_is_covered(store, absent[i]))
+			wanted++;
 	}
 
 	store->row_stands_for_key = open_table(store, &table);
-	if (!es_may_lock(count))
+	if (!es_may_lock(wanted))
 		lock_all_keys(store, &table, absent, count, creates ? CREATE_ALL : GUARD_ALL, nowait);
 	else
 	{

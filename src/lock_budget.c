@@ -8,7 +8,8 @@
  * instead (key_lock.c, tag_lock.c).
  *
  * The count may be too high, after a rollback to a savepoint; then the root is taken
- * without need, and others wait for it.
+ * without need, and others wait for it.  An attempt of es_execute() that is undone takes its
+ * own share back.
  *
  *-------------------------------------------------------------------------
  */
@@ -24,21 +25,22 @@
 static LocalTransactionId counted_transaction = InvalidLocalTransactionId;
 static int	locks_held = 0;
 
-/* May this call take so many locks? */
-bool
-es_may_lock(int count)
+/* So many locks more (or fewer) are held: returns how many in all. */
+int
+es_count_locks(int count)
 {
 	if (counted_transaction != ES_MY_LXID)
 	{
 		counted_transaction = ES_MY_LXID;
 		locks_held = 0;
 	}
-	return count <= MAX_LOCKS_PER_CALL && locks_held + count <= max_locks_per_xact;
+	locks_held += count;
+	return locks_held;
 }
 
-/* So many locks more (or fewer) are held. */
-void
-es_count_locks(int count)
+/* May this call take so many locks? */
+bool
+es_may_lock(int count)
 {
-	locks_held += count;
+	return count <= MAX_LOCKS_PER_CALL && es_count_locks(0) + count <= max_locks_per_xact;
 }

@@ -12,6 +12,8 @@
  * - A condition excludes everybody, to the end of its transaction: two that look and
  *   then write must not look at the same time.  If its call also writes the tag, that
  *   is the one lock it takes.
+ * - An attempt of es_execute() that locks what the one before was about holds written
+ *	 tags like those of a condition (es_lock_tags_beforehand).
  * - es_query() excludes writers and conditions, and gives the lock up as soon as it
  *   has its snapshot.
  *
@@ -168,6 +170,13 @@ root_is_held(const EsStore *store, LOCKMODE mode)
 	return es_lock_held(&tag, mode);
 }
 
+/* Does what we hold stand for the lock on a tag? */
+static bool
+tag_is_covered(const LOCKTAG *tag, LOCKMODE mode)
+{
+	return es_lock_held(tag, mode) || es_lock_held(tag, CONDITION_MODE);
+}
+
 /* Take a lock; 55P03 with nowait. */
 static void
 take_lock(const LOCKTAG *tag, LOCKMODE mode, bool nowait)
@@ -210,7 +219,7 @@ count_wanted(const EsTagUses *uses, LOCKMODE read_mode, bool *reads, bool *write
 		else
 			*reads = true;
 		set_tag_tag(&tag, uses->use[i].hash);
-		if (!es_lock_held(&tag, mode))
+		if (!tag_is_covered(&tag, mode))
 			wanted++;
 	}
 	return wanted;
@@ -219,6 +228,9 @@ count_wanted(const EsTagUses *uses, LOCKMODE read_mode, bool *reads, bool *write
 /*
  * Lock the tags of the uses, which are sorted by hash; those that are only asked for
  * in the given mode.  Returns whether each was locked; else the root stands for them.
+ *
+ * What is covered by what we hold is neither locked nor counted again: it could come to the
+ * root with tags in hand, and without waiting it would fail for whoever waits for us.
  */
 static bool
 lock_uses(const EsStore *store, const EsTagUses *uses, LOCKMODE read_mode, bool nowait)
@@ -227,22 +239,28 @@ lock_uses(const EsStore *store, const EsTagUses *uses, LOCKMODE read_mode, bool 
 	bool		writes;
 	int			wanted = count_wanted(uses, read_mode, &reads, &writes);
 
+	/* Stands for whatever is written. */
+	if (!reads && root_is_held(store, READ_ALL))
+		return false;
 	if (root_is_held(store, READ_ALL) || (!reads && root_is_held(store, WRITE_ALL)) ||
 		!es_may_lock(wanted))
 	{
 		lock_root(store, reads ? READ_ALL : WRITE_ALL, nowait);
 		return false;
 	}
-	if (writes)
+	/* Who reads is in the way of the same others. */
+	if (writes && !root_is_held(store, READ_INTENTION))
 		lock_root(store, WRITE_INTENTION, nowait);
 	for (int i = 0; i < uses->count; i = end_of_run(uses, i))
 	{
+		LOCKMODE	mode = mode_of_run(uses, i, read_mode);
 		LOCKTAG		tag;
 
 		if (uses->use[i].write != NULL && ES_MUTANT("written tags not locked"))
 			continue;
 		set_tag_tag(&tag, uses->use[i].hash);
-		take_lock(&tag, mode_of_run(uses, i, read_mode), nowait);
+		if (!tag_is_covered(&tag, mode))
+			take_lock(&tag, mode, nowait);
 	}
 	es_count_locks(wanted);
 	if (reads)
@@ -277,30 +295,31 @@ es_lock_tags(EsCall *call)
 }
 
 /*
- * Lock the tags of a call that has conditions, before it is decided anew: those of the
- * conditions, or "all".  Those that are written, too, are then locked as those of a condition
- * are, lest two that decide about a tag that both will write wait for each other.
+ * Lock the tags of a call before it is decided anew, if it has conditions, or "always".  Those
+ * that it writes are then locked as those of a condition are, lest two that decide about a
+ * tag that both will write wait for each other.
  */
 void
-es_lock_tags_beforehand(EsCall *call, bool all)
+es_lock_tags_beforehand(EsCall *call, bool always)
 {
 	EsTagUses	uses = {0};
 
+	if (!always && !es_has_conditions(call))
+		return;
 	for (int i = 0; i < call->nwrites; i++)
 	{
-		for (int j = 0; j < call->writes[i].nconditions; j++)
-			add_query(&uses, call->store, call->writes[i].conditions[j].query);
+		EsWrite    *write = &call->writes[i];
+
+		for (int j = 0; j < write->nconditions; j++)
+			add_query(&uses, call->store, write->conditions[j].query);
+		for (int j = 0; j < write->nevents; j++)
+		{
+			if (write->events[j].tags != NULL)
+				add_event(&uses, call->store, NULL, &write->events[j]);
+		}
 	}
 	if (uses.count == 0)
 		return;
-	for (int i = 0; i < call->nwrites && all; i++)
-	{
-		for (int j = 0; j < call->writes[i].nevents; j++)
-		{
-			if (call->writes[i].events[j].tags != NULL)
-				add_event(&uses, call->store, NULL, &call->writes[i].events[j]);
-		}
-	}
 	qsort(uses.use, uses.count, sizeof(EsTagUse), compare_uses);
 	(void) lock_uses(call->store, &uses, CONDITION_MODE, false);
 	pfree(uses.use);
@@ -361,6 +380,8 @@ unlock_uses(const EsStore *store, const EsTagUses *uses, bool each)
 	for (int i = 0; i < uses->count && each; i = end_of_run(uses, i))
 	{
 		set_tag_tag(&tag, uses->use[i].hash);
+		if (!es_lock_held(&tag, QUERY_MODE))
+			continue;
 		(void) LockRelease(&tag, QUERY_MODE, false);
 		es_count_locks(-1);
 	}

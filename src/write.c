@@ -104,7 +104,10 @@ execute_batch(EsStore *store, EsStatement statement, Batch *batch, Tuplestoresta
 	enr->md.enrtuples = tuplestore_tuple_count(rows);
 	enr->reldata = rows;
 
-	SPI_register_relation(enr);
+	/* Of a statement that failed, in a subtransaction, it may still be there. */
+	(void) SPI_unregister_relation(batch->name);
+	if (SPI_register_relation(enr) != SPI_OK_REL_REGISTER)
+		elog(ERROR, "could not register relation \"%s\"", batch->name);
 	es_run(store, statement, NULL, NULL);
 	require_rows(tuplestore_tuple_count(rows));
 	SPI_unregister_relation(batch->name);
