@@ -429,12 +429,12 @@ SET search_path = pg_catalog, pg_temp
 SET client_min_messages = warning
 AS $$
 BEGIN
-	PERFORM es_library.es_create_store('message_store', if_not_exists);
+	PERFORM es_library.es_create_store('message_store'::pg_catalog.name, if_not_exists);
 	-- Clients look for this name when an id comes a second time.
 	CREATE UNIQUE INDEX IF NOT EXISTS messages_id ON message_store.es_events (id);
 	CREATE INDEX IF NOT EXISTS messages_category ON message_store.es_events
 		(split_part(key, '-', 1), position, split_part(metadata ->> 'correlationStreamName', '-', 1));
-	PERFORM es_library.es_grant('message_store', 'writer', 'message_store');
+	PERFORM es_library.es_grant('message_store'::pg_catalog.regrole, 'writer'::pg_catalog.text, 'message_store'::pg_catalog.name);
 	IF NOT has_schema_privilege('message_store', (SELECT extnamespace FROM pg_extension WHERE extname = 'eventstore'), 'USAGE') THEN
 		EXECUTE format('GRANT USAGE ON SCHEMA %s TO message_store',
 					   (SELECT extnamespace::regnamespace FROM pg_extension WHERE extname = 'eventstore'));
@@ -454,6 +454,8 @@ SET eventstore.allow_direct_writes = on
 AS $$
 DECLARE
 	problems text;
+	first bigint;
+	drawn bigint;
 	imported bigint;
 BEGIN
 	IF source IS NULL THEN
@@ -467,14 +469,6 @@ BEGIN
 		RAISE EXCEPTION USING
 			ERRCODE = 'object_not_in_prerequisite_state',
 			MESSAGE = 'event store "message_store" already has messages',
-			HINT = 'Import into a new one.';
-	END IF;
-	-- Positions may have been drawn without messages; who is behind them would miss what comes.
-	IF EXISTS (SELECT FROM message_store.es_subscriptions AS s WHERE s.position > 0) OR
-	   EXISTS (SELECT FROM message_store.es_watermark AS w WHERE w.position > 0) THEN
-		RAISE EXCEPTION USING
-			ERRCODE = 'object_not_in_prerequisite_state',
-			MESSAGE = 'readers of event store "message_store" are already beyond its beginning',
 			HINT = 'Import into a new one.';
 	END IF;
 
@@ -501,6 +495,18 @@ BEGIN
 			DETAIL = problems;
 	END IF;
 
+	-- Positions may have been drawn in vain.  No reader is beyond the last of them; one that is behind the first
+	-- message would miss it.  Nobody draws any now: who appends waits for the lock.
+	EXECUTE format('SELECT min(s.global_position) FROM %s AS s', source) INTO first;
+	SELECT CASE WHEN q.is_called THEN q.last_value ELSE q.last_value - 1 END FROM message_store.es_position_seq AS q INTO drawn;
+	IF first <= drawn THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'object_not_in_prerequisite_state',
+			MESSAGE = 'readers of event store "message_store" may be beyond the first message already',
+			DETAIL = format('The first message is at global position %s, the last position drawn was %s.', first, drawn),
+			HINT = 'Import into a new one.';
+	END IF;
+
 	EXECUTE format($sql$
 		INSERT INTO message_store.es_events (position, version, recorded_at, id, key, type, data, metadata)
 		SELECT s.global_position, s.position + 1, timezone('UTC', s.time), s.id, s.stream_name, s.type, s.data,
@@ -512,14 +518,14 @@ BEGIN
 	-- A stream whose first messages were deleted begins later.
 	INSERT INTO message_store.es_aggregates (key, version, first_version)
 	SELECT e.key, max(e.version), min(e.version) FROM message_store.es_events AS e GROUP BY e.key;
-	PERFORM es_library.es_sync_position('message_store');
+	PERFORM es_library.es_sync_position('message_store'::pg_catalog.name);
 	RETURN imported;
 END
 $$
 $create$);
 
 COMMENT ON FUNCTION message_store.es_import_messages(regclass) IS
-'Copies the table of messages of a message-db into the new, empty message store: streams, positions, global positions, ids and times stay as they are. Returns their number. Locks both against writers to the end of the transaction. For superusers. Errors: 22023 for messages that an event store does not take, 55000 if there are messages already or readers beyond the beginning, 23505 if two have one id, 42501 for others.';
+'Copies the table of messages of a message-db into the new, empty message store: streams, positions, global positions, ids and times stay as they are. Returns their number. Locks both against writers to the end of the transaction. For superusers. Errors: 22023 for messages that an event store does not take, 55000 if there are messages already, or readers may be beyond the first, 23505 if two have one id, 42501 for others.';
 
 DROP PROCEDURE message_store.es_define(text);
 

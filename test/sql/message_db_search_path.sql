@@ -2,9 +2,15 @@
 SET client_min_messages = warning;
 CREATE EXTENSION eventstore_message_db;
 SELECT message_store.es_create_message_store();
--- Nor functions beside ours that would fit a call better, with varchar where ours take text.
+-- Nor functions beside ours that would fit a call better, with varchar where ours take text, with text where ours take name.
 CREATE FUNCTION public.es_try_append(varchar, jsonb, bigint, boolean) RETURNS es_append_result LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'hijacked'; END $$;
 CREATE FUNCTION public.es_append(varchar, jsonb, bigint, boolean) RETURNS bigint LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'hijacked'; END $$;
+CREATE FUNCTION public.es_create_store(text, boolean) RETURNS void LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'hijacked'; END $$;
+CREATE FUNCTION public.es_grant(text, text, text) RETURNS void LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'hijacked'; END $$;
+CREATE FUNCTION public.es_sync_position(text) RETURNS bigint LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'hijacked'; END $$;
+SELECT message_store.es_create_message_store(true);
+CREATE TEMPORARY TABLE nothing AS TABLE message_store.messages;
+SELECT message_store.es_import_messages('nothing');
 CREATE SCHEMA t_message_db_evil;
 SET search_path = t_message_db_evil;
 DO $$
@@ -76,6 +82,7 @@ SELECT message_store.es_import_messages('t_message_db_evil.source'::pg_catalog.r
 SELECT message_store.es_create_message_store(true);
 RESET search_path;
 SET client_min_messages = error;
-DROP FUNCTION public.es_try_append(varchar, jsonb, bigint, boolean), public.es_append(varchar, jsonb, bigint, boolean);
+DROP FUNCTION public.es_try_append(varchar, jsonb, bigint, boolean), public.es_append(varchar, jsonb, bigint, boolean), public.es_create_store(text, boolean), public.es_grant(text, text, text), public.es_sync_position(text);
+DROP TABLE nothing;
 DROP EXTENSION eventstore_message_db;
 DROP SCHEMA message_store, t_message_db_evil CASCADE;
