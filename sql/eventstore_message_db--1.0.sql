@@ -465,6 +465,8 @@ BEGIN
 	END IF;
 	-- Whoever writes to either waits for the end of this transaction.
 	EXECUTE format('LOCK TABLE %s, message_store.es_aggregates, message_store.es_events IN SHARE ROW EXCLUSIVE MODE', source);
+	-- Nor can anybody draw a position until then.
+	drawn := es_library.es_sync_position('message_store'::pg_catalog.name);
 	IF EXISTS (SELECT FROM message_store.es_aggregates) THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'object_not_in_prerequisite_state',
@@ -496,9 +498,8 @@ BEGIN
 	END IF;
 
 	-- Positions may have been drawn in vain.  No reader is beyond the last of them; one that is behind the first
-	-- message would miss it.  Nobody draws any now: who appends waits for the lock.
+	-- message would miss it.
 	EXECUTE format('SELECT min(s.global_position) FROM %s AS s', source) INTO first;
-	SELECT CASE WHEN q.is_called THEN q.last_value ELSE q.last_value - 1 END FROM message_store.es_position_seq AS q INTO drawn;
 	IF first <= drawn THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'object_not_in_prerequisite_state',

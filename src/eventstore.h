@@ -194,6 +194,7 @@ typedef struct EsAggregate
 	ItemPointerData row_tid;
 	/* the locks on its key, if it had no row (key_lock.c) */
 	LOCKMODE	root_mode;
+	bool		key_covered;	/* by what was held before the call */
 	bool		key_locked;
 	bool		absent;			/* locked, and nobody has inserted a row */
 	bool		created;		/* its row is inserted */

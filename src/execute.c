@@ -8,8 +8,8 @@
  *
  * 1. From the second attempt on, lock what the one before ran into: the aggregates in
  *	  key order, then the tags, if it had conditions or this is the last attempt.  So
- *	  nobody can come between again, unless the function decides about something else
- *	  now.  Where the last command of the session met a conflict, the first attempt
+ *	  nobody can come between again about these, unless the function decides about
+ *	  something else now.  Where the last command of the session met a conflict, the first attempt
  *	  locks the keys, too, and so it does in es_execute_many() with a request id.
  * 2. Look for the request id.  If it is known, the command was carried out.
  * 3. Take a fresh snapshot, then read the version, then call the function.  If it reads

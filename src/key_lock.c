@@ -70,7 +70,7 @@ set_root_tag(LOCKTAG *tag, const EsStore *store)
 static void
 set_key_tag(LOCKTAG *tag, const EsStore *store, const EsAggregate *aggregate)
 {
-	uint64		hash = es_key_hash(store, aggregate->key);
+	uint64		hash = ES_MUTANT("keys share a hash") ? 0 : es_key_hash(store, aggregate->key);
 
 	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, (uint32) (hash >> 32), (uint32) hash, ES_LOCK_CLASS_KEY);
 }
@@ -86,6 +86,15 @@ take_lock(const LOCKTAG *tag, LOCKMODE mode, bool nowait, const EsAggregate *agg
 {
 	if (LockAcquire(tag, mode, false, nowait) == LOCKACQUIRE_NOT_AVAIL)
 		es_report_busy(aggregate);
+}
+
+static bool
+root_is_held(const EsStore *store, LOCKMODE mode)
+{
+	LOCKTAG		tag;
+
+	set_root_tag(&tag, store);
+	return es_lock_held(&tag, mode);
 }
 
 static void
@@ -232,7 +241,7 @@ lock_each_key(EsStore *store, const FlightTable *table, EsAggregate **absent, in
 
 	for (int i = 0; i < count; i++)
 	{
-		if (!key_is_covered(store, absent[i]))
+		if (!absent[i]->key_covered)
 		{
 			set_key_tag(&tag, store, absent[i]);
 			take_lock(&tag, key_mode(absent[i]), nowait, absent[i]);
@@ -263,7 +272,13 @@ es_lock_keys(EsStore *store, EsAggregate **absent, int count, bool nowait)
 			creates = true;
 		else
 			guards = true;
-		if (!key_is_covered(store, absent[i]))
+
+		/*
+		 * Not to be asked later: two keys may share a hash, and the first be
+		 * given up.
+		 */
+		absent[i]->key_covered = key_is_covered(store, absent[i]);
+		if (!absent[i]->key_covered)
 			wanted++;
 	}
 
@@ -273,7 +288,8 @@ es_lock_keys(EsStore *store, EsAggregate **absent, int count, bool nowait)
 	else
 	{
 		if (guards)
-			lock_root(store, GUARD_INTENTION, nowait, absent, count);
+			lock_root(store, root_is_held(store, CREATE_INTENTION) ? CREATE_INTENTION : GUARD_INTENTION,
+					  nowait, absent, count);
 		if (creates)
 			lock_root(store, CREATE_INTENTION, nowait, absent, count);
 		lock_each_key(store, &table, absent, count, nowait);
