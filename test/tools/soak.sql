@@ -139,7 +139,7 @@ LANGUAGE plpgsql AS $$
 DECLARE
 	bytes bigint;
 BEGIN
-	SELECT sum(total_bytes) INTO bytes FROM pg_backend_memory_contexts WHERE name <> 'Combo CIDs';
+	SELECT sum(used_bytes) INTO bytes FROM pg_backend_memory_contexts WHERE name <> 'Combo CIDs';
 	RETURN bytes;
 END $$;
 
